@@ -1,0 +1,36 @@
+//! Turns the policy into constants, and gives the ABI front's module its memory layout.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+
+use header_gate_policy::Policy;
+
+fn main() {
+    let file = env::var_os("HEADER_GATE_POLICY").map_or_else(
+        || PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("policy.toml"),
+        PathBuf::from,
+    );
+    println!("cargo::rerun-if-env-changed=HEADER_GATE_POLICY");
+    println!("cargo::rerun-if-changed={}", file.display());
+    match Policy::read(&file) {
+        Ok(policy) => {
+            let constants = PathBuf::from(env::var_os("OUT_DIR").unwrap()).join("policy.rs");
+            fs::write(constants, policy.constants()).unwrap();
+        }
+        Err(error) => println!("cargo::error={error}"),
+    }
+
+    // One page of memory, for good. No stack: nothing in the ABI front needs one, which the build
+    // verifies. Data starts at 4, so that no static has the null address, and most addresses still
+    // take one byte in an instruction.
+    if env::var("CARGO_CFG_TARGET_FAMILY").as_deref() == Ok("wasm")
+        && env::var_os("CARGO_FEATURE_SDK").is_none()
+    {
+        for arg in
+            ["-zstack-size=0", "--global-base=4", "--initial-memory=65536", "--max-memory=65536"]
+        {
+            println!("cargo::rustc-link-arg-cdylib={arg}");
+        }
+    }
+}

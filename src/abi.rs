@@ -1,0 +1,210 @@
+//! The default front: Proxy-Wasm ABI 0.2.1 itself, with no allocator, no stack and no start-up.
+//!
+//! A host looks at a module's exports and calls only the callbacks that it finds, so each one left
+//! out is a call that no request pays for. What is left is the least that gates a request: the
+//! version marker, the allocator through which a host hands over a value, and
+//! `proxy_on_request_headers`.
+//!
+//! All of the module's memory is one static, [`MEMORY`], in an order that keeps addresses short.
+
+#![allow(unsafe_code)]
+
+use core::cell::UnsafeCell;
+use core::ptr;
+
+use crate::decision::{Value, WORDS, for_each, is_accepted_size};
+use crate::pairs::{serialize, serialized_size};
+use crate::policy::{BODY, DETAILS, HEADER, HEADERS, STATUS};
+
+/// `WasmResult::Ok` of the specification; every other status denies.
+const OK: u32 = 0;
+/// `MapType::HttpRequestHeaders`.
+const HTTP_REQUEST_HEADERS: u32 = 0;
+/// `Action::Continue` and `Action::Pause`, what the callback returns.
+const CONTINUE: u32 = 0;
+const PAUSE: u32 = 1;
+/// No gRPC status of our own: hosts derive one from the HTTP status (Envoy: 7 for 403).
+const NO_GRPC_STATUS: i32 = -1;
+
+/// The address that refuses an allocation: the end of the one page of memory.
+///
+/// Hosts check the bounds of what they write and answer `InvalidMemoryAccess`. Null would do for
+/// most, but the Go host of mosn writes a client's bytes to address 0 then; and this one is positive
+/// as an i32, which some hosts take an address for.
+const OUT_OF_MEMORY: usize = 64 * 1024;
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_get_header_map_value(
+        map: u32,
+        key_data: *const u8,
+        key_size: usize,
+        value_data: *mut usize,
+        value_size: *mut u32,
+    ) -> u32;
+
+    fn proxy_send_local_response(
+        status: u32,
+        details_data: *const u8,
+        details_size: usize,
+        body_data: *const u8,
+        body_size: usize,
+        headers_data: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+}
+
+/// The whole memory of the module: two cells that the host writes, then what it only reads.
+#[repr(C)]
+struct Memory {
+    /// The value: its first `LONGEST` bytes are the buffer that `malloc` lends, its last four are
+    /// where the host puts the size.
+    value: UnsafeCell<Value>,
+    /// Where the host puts the address of the value.
+    value_data: UnsafeCell<usize>,
+    details: [u8; DETAILS.len()],
+    header: [u8; HEADER.len()],
+    headers: [u8; serialized_size(&HEADERS)],
+    body: [u8; BODY.len()],
+}
+
+// SAFETY: a WebAssembly instance without shared memory runs on one thread at a time, and this module
+// neither declares nor imports shared memory (`verify` proves it of the artifact).
+unsafe impl Sync for Memory {}
+
+static MEMORY: Memory = Memory {
+    value: UnsafeCell::new(Value::NONE),
+    value_data: UnsafeCell::new(0),
+    details: bytes(DETAILS),
+    header: bytes(HEADER),
+    headers: serialize(&HEADERS),
+    body: bytes(BODY),
+};
+
+/// `text` as an array, so that it is part of [`MEMORY`] and not a pointer to elsewhere.
+const fn bytes<const N: usize>(text: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(text.as_bytes());
+    bytes
+}
+
+/// The buffer that is lent to the host, `LONGEST` bytes.
+fn lent() -> *mut u8 {
+    MEMORY.value.get().cast()
+}
+
+/// The ABI that the module speaks. Hosts look for the export; none needs to call it.
+#[cfg_attr(target_family = "wasm", unsafe(no_mangle))]
+extern "C" fn proxy_abi_version_0_2_1() {}
+
+/// Where a host may put a value of `size` bytes: the lent buffer if an accepted value has that size,
+/// an address outside memory if none has.
+#[cfg_attr(target_family = "wasm", unsafe(no_mangle))]
+extern "C" fn malloc(size: usize) -> *mut u8 {
+    if is_accepted_size(size) { lent() } else { ptr::without_provenance_mut(OUT_OF_MEMORY) }
+}
+
+/// Decides a request when its headers have arrived.
+#[cfg_attr(target_family = "wasm", unsafe(no_mangle))]
+#[cfg_attr(not(feature = "log"), expect(unused_variables))]
+extern "C" fn proxy_on_request_headers(context: u32, _headers: u32, _end_of_stream: u32) -> u32 {
+    #[cfg(feature = "log")]
+    lines::write(&lines::REQUEST, context);
+    if host_delivers_accepted_value() {
+        return CONTINUE;
+    }
+    #[cfg(feature = "log")]
+    lines::write(&lines::DENIED, context);
+    // Whether the host could send the answer changes nothing: the request stays stopped.
+    let _ = send_denial();
+    PAUSE
+}
+
+/// Asks the host for the header. True only if it answers Ok and writes, during this call, an accepted
+/// value into the lent buffer, the buffer's address and the value's size.
+fn host_delivers_accepted_value() -> bool {
+    let (value, value_data) = (MEMORY.value.get(), MEMORY.value_data.get());
+    // SAFETY: both point to a live static, `value` to WORDS words (it is a transparent array of
+    // them); no reference to either exists, and the host, the other writer, does not run. Volatile,
+    // so that the writes are not joined into a call of memset, which would bring a loop along.
+    unsafe {
+        for_each!(i < WORDS, value.cast::<u64>().add(i).write_volatile(0));
+        value_data.write_volatile(0);
+    }
+    // SAFETY: key and size are those of a static. The results are an aligned word each: the whole of
+    // `value_data`, and the last four bytes of `value`, whose size is a multiple of eight. No
+    // reference to either exists while the host writes.
+    let status = unsafe {
+        proxy_get_header_map_value(
+            HTTP_REQUEST_HEADERS,
+            MEMORY.header.as_ptr(),
+            MEMORY.header.len(),
+            value_data,
+            lent().add(size_of::<Value>() - size_of::<u32>()).cast(),
+        )
+    };
+    // SAFETY: the host has returned, so nothing writes; any bits are valid for both types.
+    let (value, value_data) = unsafe { (value.read(), value_data.read()) };
+    // One test of everything: `|` takes fewer bytes and instructions than branches do.
+    let wrong = (status ^ OK) as usize | (value_data ^ lent().addr());
+    (wrong | usize::from(!value.is_accepted())) == 0
+}
+
+fn send_denial() -> u32 {
+    let Memory { details, headers, body, .. } = &MEMORY;
+    // SAFETY: each address and size is that of a static, which the host only reads.
+    unsafe {
+        proxy_send_local_response(
+            STATUS,
+            if details.is_empty() { ptr::null() } else { details.as_ptr() },
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            NO_GRPC_STATUS,
+        )
+    }
+}
+
+/// The lines of feature `log`, each in a static of its own.
+#[cfg(feature = "log")]
+mod lines {
+    use core::cell::UnsafeCell;
+
+    use crate::log::{self, Line};
+
+    /// `LogLevel::Info` of the specification.
+    const INFO: u32 = 2;
+
+    #[link(wasm_import_module = "env")]
+    unsafe extern "C" {
+        fn proxy_log(level: u32, message_data: *const u8, message_size: usize) -> u32;
+    }
+
+    pub struct Lines<const N: usize>(UnsafeCell<Line<N>>);
+
+    // SAFETY: as for `Memory`, one thread at a time.
+    unsafe impl<const N: usize> Sync for Lines<N> {}
+
+    pub static REQUEST: Lines<{ log::REQUEST.size() }> = Lines(UnsafeCell::new(log::REQUEST));
+    pub static DENIED: Lines<{ log::DENIED.size() }> = Lines(UnsafeCell::new(log::DENIED));
+
+    /// Writes `line` for `context` to the host's log.
+    pub fn write<const N: usize>(line: &Lines<N>, context: u32) {
+        // SAFETY: the only reference to the static is made here, and is gone before this returns;
+        // the host only reads the message and calls nothing of ours meanwhile.
+        unsafe {
+            let message = (*line.0.get()).of(context);
+            // A line that the host refuses is lost; the decision does not wait for it.
+            let _ = proxy_log(INFO, message.as_ptr(), message.len());
+        }
+    }
+}
+
+#[cfg(target_family = "wasm")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    core::arch::wasm32::unreachable()
+}

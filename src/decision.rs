@@ -1,0 +1,130 @@
+//! The rule: from what the host said of the header to pass or deny.
+//!
+//! A value travels as a [`Value`], a zero-padded image of its bytes with its size behind them. A
+//! whole image is compared with the image of each accepted value, word by word and without a
+//! branch, so time depends on the policy alone: not on where a value differs, nor on which matches.
+
+use crate::policy::VALUES;
+
+/// Bytes of the longest accepted value: all that is ever read of a header.
+pub const LONGEST: usize = {
+    let (mut longest, mut i) = (0, 0);
+    while i < VALUES.len() {
+        if VALUES[i].len() > longest {
+            longest = VALUES[i].len();
+        }
+        i += 1;
+    }
+    longest
+};
+
+/// Words of an image: the longest value, padding, and four bytes of size at the very end.
+pub const WORDS: usize = (LONGEST + size_of::<u32>()).div_ceil(size_of::<u64>());
+
+/// The accepted values, as images.
+static ACCEPTED: [Value; VALUES.len()] = {
+    let (mut accepted, mut i) = ([Value::NONE; VALUES.len()], 0);
+    while i < VALUES.len() {
+        accepted[i] = Value::of(VALUES[i]);
+        i += 1;
+    }
+    accepted
+};
+
+/// `$body` for each `$i` below `$n`: unrolled for small `$n`, where that takes fewer bytes than a
+/// loop and leaves none in the module. (At opt-level z the compiler unrolls nothing.)
+macro_rules! for_each {
+    ($i:ident < $n:expr, $body:expr) => {
+        for_each!(@ $i, $n, $body, 0 1 2 3 4 5 6 7);
+        let mut i = 8;
+        while i < $n {
+            let $i = i;
+            $body;
+            i += 1;
+        }
+    };
+    (@ $i:ident, $n:expr, $body:expr, $($k:literal)+) => {
+        $(if $k < $n {
+            let $i: usize = $k;
+            $body;
+        })+
+    };
+}
+
+pub(crate) use for_each;
+
+/// A header's value as a host delivered it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Value {
+    // INVARIANT: in little-endian order, the value's bytes, then zeros, then its size as a u32. A
+    // value longer than LONGEST has its true size and no bytes.
+    words: [u64; WORDS],
+}
+
+impl Value {
+    /// No value: a header that is missing or empty.
+    pub const NONE: Self = Self { words: [0; WORDS] };
+
+    /// The image of `bytes`.
+    #[must_use]
+    pub const fn of(bytes: &[u8]) -> Self {
+        let mut words = [0; WORDS];
+        // A size past u32::MAX need only stay unequal to an accepted one.
+        let size = if bytes.len() > LONGEST { u32::MAX } else { bytes.len() as u32 };
+        words[WORDS - 1] = (size as u64) << 32;
+        let mut i = 0;
+        while bytes.len() <= LONGEST && i < bytes.len() {
+            words[i / 8] |= (bytes[i] as u64) << (i % 8 * 8);
+            i += 1;
+        }
+        Self { words }
+    }
+
+    /// The words of the image.
+    #[must_use]
+    pub const fn words(self) -> [u64; WORDS] {
+        self.words
+    }
+
+    /// An image from its words, as a host may have written them.
+    #[must_use]
+    pub const fn from_words(words: [u64; WORDS]) -> Self {
+        Self { words }
+    }
+
+    /// The rule: whether this is exactly an accepted value.
+    #[inline]
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.is_one_of(&ACCEPTED)
+    }
+
+    #[inline]
+    fn is_one_of<const N: usize>(&self, accepted: &[Self; N]) -> bool {
+        let mut found = false;
+        for_each!(i < N, found |= equal(&self.words, &accepted[i].words));
+        found
+    }
+}
+
+#[inline]
+fn equal<const N: usize>(a: &[u64; N], b: &[u64; N]) -> bool {
+    let mut difference = 0;
+    for_each!(i < N, difference |= a[i] ^ b[i]);
+    difference == 0
+}
+
+/// Whether some accepted value has this many bytes.
+#[inline]
+#[must_use]
+pub fn is_accepted_size(size: usize) -> bool {
+    has_size(&VALUES, size)
+}
+
+#[inline]
+fn has_size<const N: usize>(values: &[&[u8]; N], size: usize) -> bool {
+    let mut found = false;
+    for_each!(i < N, found |= values[i].len() == size);
+    found
+}

@@ -1,0 +1,76 @@
+//! The lines of feature `log`, made without allocating.
+//!
+//! A line is `#` and the context's number, then a text that is known when the plugin is built. Room
+//! for the number stands in front of the text; it is filled from behind, and the line begins where
+//! that ended.
+
+use crate::policy::DENIAL;
+
+/// What every line says behind the context's number.
+const PREFIX: &str = " wasm-rust: ";
+
+/// What the first line says: the callback was called.
+const CALLED: &str = "on_http_request_headers";
+
+/// `#` and the ten digits of the largest number.
+const ROOM: usize = 11;
+
+/// A line for each request.
+pub const REQUEST: Line<{ size(CALLED) }> = Line::new(CALLED);
+
+/// A line for each denied request, after [`REQUEST`].
+pub const DENIED: Line<{ size(DENIAL) }> = Line::new(DENIAL);
+
+/// Room for the number, and the text behind it.
+#[derive(Clone, Copy)]
+pub struct Line<const N: usize>([u8; N]);
+
+const fn size(text: &str) -> usize {
+    ROOM + PREFIX.len() + text.len()
+}
+
+impl<const N: usize> Line<N> {
+    const fn new(text: &str) -> Self {
+        let mut line = [0; N];
+        let (_, behind) = line.split_at_mut(ROOM);
+        let (prefix, rest) = behind.split_at_mut(PREFIX.len());
+        prefix.copy_from_slice(PREFIX.as_bytes());
+        rest.copy_from_slice(text.as_bytes());
+        Self(line)
+    }
+
+    /// Bytes of the longest line.
+    pub const fn size(&self) -> usize {
+        N
+    }
+
+    /// The line as the context with this number writes it.
+    pub fn of(&mut self, context: u32) -> &[u8] {
+        let (mut number, mut start) = (context, 0);
+        for (i, byte) in self.0.iter_mut().enumerate().take(ROOM).rev() {
+            if number == 0 && i < ROOM - 1 {
+                *byte = b'#';
+                start = i;
+                break;
+            }
+            *byte = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+        self.0.get(start..).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_begins_with_the_number_of_its_context() {
+        let mut line = REQUEST;
+        // The longest number first: nothing of it may show in the shorter ones.
+        for context in [u32::MAX, 1_000_000_000, 65_536, 10, 9, 2, 0] {
+            let expected = std::format!("#{context} wasm-rust: on_http_request_headers");
+            assert_eq!(str::from_utf8(line.of(context)), Ok(expected.as_str()));
+        }
+    }
+}
