@@ -4,7 +4,7 @@
 //! whole image is compared with the image of each accepted value, word by word and without a
 //! branch, so time depends on the policy alone: not on where a value differs, nor on which matches.
 
-use crate::policy::VALUES;
+use super::policy::VALUES;
 
 /// Bytes of the longest accepted value: all that is ever read of a header.
 pub const LONGEST: usize = {
@@ -19,7 +19,7 @@ pub const LONGEST: usize = {
 };
 
 /// Words of an image: the longest value, padding, and four bytes of size at the very end.
-pub const WORDS: usize = (LONGEST + size_of::<u32>()).div_ceil(size_of::<u64>());
+pub(crate) const WORDS: usize = (LONGEST + size_of::<u32>()).div_ceil(size_of::<u64>());
 
 /// The accepted values, as images.
 static ACCEPTED: [Value; VALUES.len()] = {
@@ -30,28 +30,6 @@ static ACCEPTED: [Value; VALUES.len()] = {
     }
     accepted
 };
-
-/// `$body` for each `$i` below `$n`: unrolled for small `$n`, where that takes fewer bytes than a
-/// loop and leaves none in the module. (At opt-level z the compiler unrolls nothing.)
-macro_rules! for_each {
-    ($i:ident < $n:expr, $body:expr) => {
-        for_each!(@ $i, $n, $body, 0 1 2 3 4 5 6 7);
-        let mut i = 8;
-        while i < $n {
-            let $i = i;
-            $body;
-            i += 1;
-        }
-    };
-    (@ $i:ident, $n:expr, $body:expr, $($k:literal)+) => {
-        $(if $k < $n {
-            let $i: usize = $k;
-            $body;
-        })+
-    };
-}
-
-pub(crate) use for_each;
 
 /// A header's value as a host delivered it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,18 +56,6 @@ impl Value {
             words[i / 8] |= (bytes[i] as u64) << (i % 8 * 8);
             i += 1;
         }
-        Self { words }
-    }
-
-    /// The words of the image.
-    #[must_use]
-    pub const fn words(self) -> [u64; WORDS] {
-        self.words
-    }
-
-    /// An image from its words, as a host may have written them.
-    #[must_use]
-    pub const fn from_words(words: [u64; WORDS]) -> Self {
         Self { words }
     }
 
@@ -127,4 +93,53 @@ fn has_size<const N: usize>(values: &[&[u8]; N], size: usize) -> bool {
     let mut found = false;
     for_each!(i < N, found |= values[i].len() == size);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn each_accepted_value_passes() {
+        assert!(VALUES.iter().all(|value| Value::of(value).is_accepted()));
+    }
+
+    #[test]
+    fn a_value_that_differs_in_one_byte_is_denied() {
+        for value in VALUES {
+            for at in 0..value.len() {
+                for byte in 0..=u8::MAX {
+                    let mut other = value.to_vec();
+                    other[at] = byte;
+                    let accepted = VALUES.contains(&&other[..]);
+                    assert_eq!(Value::of(&other).is_accepted(), accepted, "{other:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_shorter_or_longer_value_is_denied() {
+        for value in VALUES {
+            for len in (0..value.len()).filter(|&n| !VALUES.contains(&&value[..n])) {
+                assert!(!Value::of(&value[..len]).is_accepted(), "{len} bytes");
+            }
+            for tail in [0, b' ', b'e', 0xff] {
+                let longer: Vec<u8> = value.iter().copied().chain([tail]).collect();
+                assert!(!Value::of(&longer).is_accepted(), "{longer:?}");
+            }
+            assert!(!Value::of(&value.repeat(10_000)).is_accepted());
+        }
+        assert!(!Value::NONE.is_accepted());
+    }
+
+    #[test]
+    fn only_the_sizes_of_accepted_values_are_lent() {
+        for size in 0..LONGEST + 100 {
+            let some = VALUES.iter().any(|value| value.len() == size);
+            assert_eq!(is_accepted_size(size), some, "{size}");
+        }
+        assert!(!is_accepted_size(usize::MAX));
+    }
 }

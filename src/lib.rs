@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `policy.toml` | the rule and the answer; `build.rs` turns them into the constants of [`policy`] |
 //! | `decision.rs` | the rule: from what the host said of the header to pass or deny; pure |
+//! | `unroll.rs` | loops over constant data that leave no loop in the module |
 //! | `abi.rs` | the default front: the ABI itself, and all `unsafe` |
 //! | `pairs.rs` | the answer's headers in the ABI's serialized form, made at compile time |
 //! | `sdk.rs` | the other front (feature `sdk`): the same decision behind the `proxy-wasm` SDK |
@@ -39,8 +40,12 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs, clippy::pedantic)]
 
-#[cfg(not(target_family = "wasm"))]
+// Only the ABI front does without std.
+#[cfg(any(not(target_family = "wasm"), feature = "sdk"))]
 extern crate std;
+
+#[macro_use]
+mod unroll;
 
 pub mod decision;
 pub mod pairs;

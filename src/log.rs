@@ -45,19 +45,26 @@ impl<const N: usize> Line<N> {
     }
 
     /// The line as the context with this number writes it.
+    #[expect(clippy::inline_always, reason = "a slice is returned on the stack; the ABI front has none")]
+    #[inline(always)]
     pub fn of(&mut self, context: u32) -> &[u8] {
-        let (mut number, mut start) = (context, 0);
-        for (i, byte) in self.0.iter_mut().enumerate().take(ROOM).rev() {
-            if number == 0 && i < ROOM - 1 {
-                *byte = b'#';
-                start = i;
-                break;
-            }
-            *byte = b'0' + (number % 10) as u8;
-            number /= 10;
-        }
+        let start = self.0.first_chunk_mut().map_or(0, |room| put_number(room, context));
         self.0.get(start..).unwrap_or_default()
     }
+}
+
+/// Puts `#` and `number` at the end of `room`; returns where they begin.
+fn put_number(room: &mut [u8; ROOM], mut number: u32) -> usize {
+    let mut start = ROOM - 1;
+    room[start] = b'0' + (number % 10) as u8;
+    while number > 9 && start > 1 {
+        number /= 10;
+        start -= 1;
+        room[start] = b'0' + (number % 10) as u8;
+    }
+    start -= 1;
+    room[start] = b'#';
+    start
 }
 
 #[cfg(test)]

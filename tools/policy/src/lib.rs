@@ -159,7 +159,12 @@ impl Policy {
             format!("{:?}", deny.headers),
         );
         constant("Body of the answer.", "BODY", "&str", text(&deny.body));
-        constant("Details of the answer, for the access log.", "DETAILS", "&str", text(&deny.details));
+        constant(
+            "Details of the answer, for the access log.",
+            "DETAILS",
+            "&str",
+            text(&deny.details),
+        );
         constant("What the log says of a denied request.", "DENIAL", "&str", text(&self.denial()));
         source
     }
@@ -250,7 +255,11 @@ fn field_value(key: &str, value: &str) -> Result<(), Refusal> {
 }
 
 fn limit(key: &str, bytes: usize, most: usize) -> Result<(), Refusal> {
-    if bytes > most { refuse(key, format!("takes {bytes} bytes; {most} is the most")) } else { Ok(()) }
+    if bytes > most {
+        refuse(key, format!("takes {bytes} bytes; {most} is the most"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Takes `name` out of `table`; `key` is its full name in an error.
