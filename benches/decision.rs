@@ -33,7 +33,7 @@ fn ours_rotating(value: Option<&[u8]>) -> bool {
 
 fn plain(value: Option<&[u8]>, accepted: &[&[u8]]) -> bool {
     let value = value.map(|value| String::from_utf8(value.to_vec()).expect("UTF-8"));
-    value.is_some_and(|value| accepted.iter().any(|&accepted| value.as_bytes() == accepted))
+    value.is_some_and(|value| accepted.contains(&value.as_bytes()))
 }
 
 fn decision(criterion: &mut Criterion) {

@@ -39,6 +39,8 @@
 #![no_std]
 #![deny(unsafe_code)]
 #![warn(missing_docs, clippy::pedantic)]
+#![allow(clippy::cast_possible_truncation, reason = "sizes have 32 bits where the plugin runs")]
+#![allow(clippy::trivially_copy_pass_by_ref, reason = "how large a value is, the policy decides")]
 
 // Only the ABI front does without std.
 #[cfg(any(not(target_family = "wasm"), feature = "sdk"))]

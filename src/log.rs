@@ -40,13 +40,18 @@ impl<const N: usize> Line<N> {
     }
 
     /// Bytes of the longest line.
+    #[must_use]
     pub const fn size(&self) -> usize {
         N
     }
 
     /// The line as the context with this number writes it.
-    #[expect(clippy::inline_always, reason = "a slice is returned on the stack; the ABI front has none")]
+    #[expect(
+        clippy::inline_always,
+        reason = "a slice is returned on the stack; the ABI front has none"
+    )]
     #[inline(always)]
+    #[must_use]
     pub fn of(&mut self, context: u32) -> &[u8] {
         let start = self.0.first_chunk_mut().map_or(0, |room| put_number(room, context));
         self.0.get(start..).unwrap_or_default()

@@ -221,7 +221,8 @@ fn a_request_costs_what_the_abi_floor_is_and_memory_never_grows() {
         assert_eq!(vm.memory().len(), pages);
         Cost { fuel: 0, ..cost }
     };
-    let expected = |allocations, host_calls| Cost { callbacks: 1, allocations, host_calls, fuel: 0 };
+    let expected =
+        |allocations, host_calls| Cost { callbacks: 1, allocations, host_calls, fuel: 0 };
     for _ in 0..1_000 {
         assert_eq!(cost(Some(VALUE)), expected(1, 1));
         assert_eq!(cost(Some(b"TRUE")), expected(1, 2));

@@ -62,7 +62,8 @@ fn each_policy_lets_its_values_pass_and_denies_the_rest_with_its_own_answer() {
             let shorter = &value.as_bytes()[1..];
             let longer = [value.as_bytes(), b"x"].concat();
             let other = value.to_ascii_uppercase().replace(char::is_numeric, "0");
-            for bad in [None, Some(&b""[..]), Some(shorter), Some(&longer), Some(other.as_bytes())] {
+            for bad in [None, Some(&b""[..]), Some(shorter), Some(&longer), Some(other.as_bytes())]
+            {
                 let outcome = vm.request(bad).unwrap();
                 assert_answer(&outcome, false, &denial, &format!("{variant}: {bad:?}"));
             }

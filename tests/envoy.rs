@@ -117,11 +117,11 @@ fn the_conformance_table_holds_in(version: &str) {
     let log = envoy.stop().unwrap();
     // As the article shows them: the plugin's name (and that of its VM, which is ours), the line.
     for variant in [Variant::log(), Variant::sdk_log()] {
-        for line in [
-            "on_http_request_headers",
-            "allow header not found or is not true, deny by default",
-        ] {
-            let line = format!("wasm log header-authorization {}: #2 wasm-rust: {line}", variant.name());
+        for line in
+            ["on_http_request_headers", "allow header not found or is not true, deny by default"]
+        {
+            let line =
+                format!("wasm log header-authorization {}: #2 wasm-rust: {line}", variant.name());
             assert!(log.contains(&line), "Envoy {version}: {line} is not in\n{log}");
         }
     }

@@ -27,7 +27,9 @@ pub fn fronts() -> [Variant; 4] {
 /// The variants with a policy of `policies/`.
 pub fn policies() -> Vec<Variant> {
     let mut all = Variant::all(root()).unwrap();
-    all.retain(|v| v.policy_file(root()).is_some_and(|file| file.starts_with(root().join("policies"))));
+    all.retain(|v| {
+        v.policy_file(root()).is_some_and(|file| file.starts_with(root().join("policies")))
+    });
     assert!(!all.is_empty());
     all
 }
@@ -57,7 +59,8 @@ pub fn policy(variant: &Variant) -> Policy {
 pub fn denial(variant: &Variant) -> LocalResponse {
     let deny = policy(variant).deny;
     // The SDK has no way to pass details.
-    let details = if variant.contract(root()).unwrap().is_some() { deny.details } else { String::new() };
+    let details =
+        if variant.contract(root()).unwrap().is_some() { deny.details } else { String::new() };
     LocalResponse {
         status: deny.status.into(),
         details: details.into(),

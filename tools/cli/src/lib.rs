@@ -1,0 +1,24 @@
+//! What is done with the plugin, apart from it: building, verifying, running it in a gateway.
+
+pub mod build;
+pub mod cleanup;
+pub mod command;
+pub mod demo;
+pub mod envoy;
+pub mod http1;
+pub mod httpbin;
+pub mod ledger;
+mod pip;
+mod process;
+mod toolchain;
+pub mod variant;
+pub mod verify;
+mod wasm_opt;
+
+use std::path::{Path, PathBuf};
+
+/// The root of the repository that these tools were compiled in.
+#[must_use]
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).to_owned()
+}

@@ -40,7 +40,12 @@ pub fn define(linker: &mut Linker<State>, module: &Module) -> Result<()> {
     linker.func_wrap(
         "env",
         "proxy_get_header_map_value",
-        |mut caller: Caller<'_, State>, _map: u32, key: u32, key_size: u32, data: u32, size: u32| {
+        |mut caller: Caller<'_, State>,
+         _map: u32,
+         key: u32,
+         key_size: u32,
+         data: u32,
+         size: u32| {
             caller.data_mut().cost.host_calls += 1;
             read(&caller, key, key_size)?;
             deliver(&mut caller, data, size)
@@ -135,9 +140,8 @@ fn write(caller: &mut Caller<'_, State>, at: u32, bytes: &[u8]) -> Access<()> {
 
 /// Header pairs out of their serialized form; `None` if it is not exactly that form.
 fn pairs(form: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
-    let word = |at: usize| {
-        Some(u32::from_le_bytes(form.get(at..at + 4)?.try_into().ok()?) as usize)
-    };
+    let word =
+        |at: usize| Some(u32::from_le_bytes(form.get(at..at + 4)?.try_into().ok()?) as usize);
     let count = word(0)?;
     let mut at = 4 + 8 * count;
     let mut text = |size: usize| {

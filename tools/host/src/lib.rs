@@ -5,9 +5,10 @@
 //! module exports, `malloc` before `proxy_on_memory_allocate`, the allocator only for a value that
 //! is not empty.
 
+pub mod budget;
+pub mod conformance;
 mod imports;
 mod reply;
-pub mod conformance;
 
 use anyhow::{Context as _, Result};
 use wasmtime::{Config, Engine, Extern, Instance, Linker, Memory, Module, Store, TypedFunc, Val};

@@ -1,0 +1,32 @@
+//! The README's figures are what the build prints.
+
+mod support;
+
+use std::fs;
+
+use header_gate_tools::ledger::{FILE, Ledger};
+use header_gate_tools::variant::Variant;
+use header_gate_tools::verify;
+use support::{module, root};
+
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).unwrap()
+}
+
+#[test]
+fn the_verified_properties_are_those_of_the_default_build() {
+    let properties = verify::inspect(&module(&Variant::default())).unwrap().to_string();
+    assert!(readme().contains(&format!("```text\n{properties}```")), "now:\n{properties}");
+}
+
+#[test]
+fn the_table_of_sizes_is_the_ledger() {
+    let (readme, ledger) = (readme(), Ledger::read(&root().join(FILE)).unwrap());
+    for variant in Variant::all(root()).unwrap() {
+        let (name, bytes) = (variant.name(), ledger.bytes(&variant.ledger_key(root()).unwrap()));
+        let bytes = bytes.unwrap().to_string();
+        let row = |line: &&str| line.starts_with(&format!("| `{name}` |"));
+        let row = readme.lines().find(row).unwrap_or_else(|| panic!("no row for {name}"));
+        assert!(row.replace(',', "").ends_with(&format!(" {bytes} |")), "{row}, and not {bytes}");
+    }
+}

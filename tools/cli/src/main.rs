@@ -1,0 +1,44 @@
+//! `gate`: the command behind the repository's scripts.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use header_gate_tools::{command, demo, root};
+use lexopt::{Arg, Parser};
+
+const HELP: &str = "\
+Usage: gate COMMAND [OPTIONS]
+
+  build   builds and verifies the plugin (build.sh)
+  verify  tells what a WebAssembly module can do
+  try     runs the plugin in a real Envoy (deploy/try.sh)
+
+gate COMMAND --help tells more.
+";
+
+fn main() -> ExitCode {
+    match run(Parser::from_env()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut args: Parser) -> Result<()> {
+    match args.next()? {
+        Some(Arg::Value(name)) if name == "build" => command::build(&root(), args.raw_args()?),
+        Some(Arg::Value(name)) if name == "verify" => command::verify(args),
+        Some(Arg::Value(name)) if name == "try" => demo::run(args),
+        Some(Arg::Long("help") | Arg::Short('h')) => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Some(Arg::Value(name)) => {
+            bail!("there is no command `{}`; --help lists them", name.display())
+        }
+        Some(other) => bail!("{}; --help lists what there is", other.unexpected()),
+        None => bail!("a command is missing; --help lists them"),
+    }
+}
