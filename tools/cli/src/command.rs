@@ -26,7 +26,8 @@ Usage: build.sh [OPTIONS]
   --bless          write the sizes into ledger.toml instead of failing where one grew
   --help           this text
 
-WASM_OPT names the wasm-opt to use, if not the one on PATH.
+WASM_OPT names the wasm-opt to use, if not the one on PATH. HEADER_GATE_TOOLCHAIN=debian takes
+Debian's Rust, with which the ledger is made, even where rustup has the target.
 ";
 
 const VERIFY_HELP: &str = "\

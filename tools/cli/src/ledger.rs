@@ -72,8 +72,7 @@ impl Ledger {
     /// The entry of a variant.
     #[must_use]
     pub fn bytes(&self, key: &[String]) -> Option<u64> {
-        let table = key.iter().try_fold(self.document.as_item(), |item, part| item.get(part))?;
-        u64::try_from(table.get(BYTES)?.as_integer()?).ok()
+        u64::try_from(self.entry(key)?.get(BYTES)?.as_integer()?).ok()
     }
 
     /// The keys of all entries.
@@ -119,6 +118,32 @@ impl Ledger {
             None => drop(table.insert(BYTES, bytes)),
         }
         Ok(())
+    }
+
+    /// Other figures of a variant's entry, which other tools count.
+    #[must_use]
+    pub fn figures(&self, key: &[String], name: &str) -> Option<Vec<u64>> {
+        let array = self.entry(key)?.get(name)?.as_array()?;
+        array.iter().map(|figure| figure.as_integer()?.try_into().ok()).collect()
+    }
+
+    /// Sets other figures of a variant that has an entry.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn bless_figures(&mut self, key: &[String], name: &str, figures: &[u64]) -> Result<()> {
+        let figures: toml_edit::Array =
+            figures.iter().map(|&figure| i64::try_from(figure)).collect::<Result<_, _>>()?;
+        let entry =
+            key.iter().try_fold(self.document.as_item_mut(), |item, part| item.get_mut(part));
+        let entry = entry.and_then(Item::as_table_like_mut);
+        let entry = entry.with_context(|| format!("there is no entry {}", key.join(".")))?;
+        entry.insert(name, value(figures));
+        Ok(())
+    }
+
+    fn entry(&self, key: &[String]) -> Option<&Item> {
+        key.iter().try_fold(self.document.as_item(), |item, part| item.get(part))
     }
 
     /// Takes out the entry of a variant that is no more.

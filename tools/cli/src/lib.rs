@@ -3,13 +3,15 @@
 pub mod build;
 pub mod cleanup;
 pub mod command;
+pub mod cost;
 pub mod demo;
 pub mod envoy;
 pub mod http1;
 pub mod httpbin;
+pub mod image;
 pub mod ledger;
 mod pip;
-mod process;
+pub mod process;
 mod toolchain;
 pub mod variant;
 pub mod verify;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use header_gate_tools::{command, demo, root};
+use header_gate_tools::{command, cost, demo, image, root};
 use lexopt::{Arg, Parser};
 
 const HELP: &str = "\
@@ -12,6 +12,8 @@ Usage: gate COMMAND [OPTIONS]
   build   builds and verifies the plugin (build.sh)
   verify  tells what a WebAssembly module can do
   try     runs the plugin in a real Envoy (deploy/try.sh)
+  push    pushes the plugin to a registry (deploy/push.sh)
+  cost    measures what a filter costs Envoy (docs/cost.md)
 
 gate COMMAND --help tells more.
 ";
@@ -31,6 +33,8 @@ fn run(mut args: Parser) -> Result<()> {
         Some(Arg::Value(name)) if name == "build" => command::build(&root(), args.raw_args()?),
         Some(Arg::Value(name)) if name == "verify" => command::verify(args),
         Some(Arg::Value(name)) if name == "try" => demo::run(args),
+        Some(Arg::Value(name)) if name == "push" => image::run(args),
+        Some(Arg::Value(name)) if name == "cost" => cost::run(&root(), args),
         Some(Arg::Long("help") | Arg::Short('h')) => {
             print!("{HELP}");
             Ok(())

@@ -2,7 +2,8 @@
 //!
 //! In this order: the target where the rustup toolchain on PATH has it; Debian's packages where they
 //! are installed; `rustup target add`; Debian's packages through apt-get. What is on disk comes
-//! before what has to be downloaded, so that a second build needs no network.
+//! before what has to be downloaded, so that a second build needs no network. With
+//! `HEADER_GATE_TOOLCHAIN=debian` only Debian's packages are looked at: the ledger is made with them.
 
 use std::env;
 use std::fs;
@@ -16,6 +17,9 @@ use crate::process;
 
 /// The target that the article's `wasm32-wasi` is called today.
 pub const TARGET: &str = "wasm32-wasip1";
+
+/// The variable that names the toolchain to use.
+const WHICH: &str = "HEADER_GATE_TOOLCHAIN";
 
 /// Debian's compiler, the sources of its standard library, and what links them.
 const PACKAGES: [&str; 6] =
@@ -41,11 +45,19 @@ impl Toolchain {
     /// # Errors
     /// There is none, and none could be installed.
     pub fn find_or_install() -> Result<Self> {
-        if let Some(found) = Self::find() {
-            return Ok(found);
+        let debian_only = match env::var(WHICH) {
+            Err(env::VarError::NotPresent) => false,
+            Ok(which) if which == "debian" => true,
+            other => bail!("{WHICH}={} is unknown; `debian` is the only one", other?),
+        };
+        if !debian_only && path_has_target() {
+            return Ok(Self::Path);
+        }
+        if debian_is_complete() {
+            return Ok(Self::Debian);
         }
         let mut tried = String::new();
-        if process::on_path("rustup").is_some() {
+        if !debian_only && process::on_path("rustup").is_some() {
             eprintln!("gate: rustup target add {TARGET}");
             let mut add = process::cargo("rustup");
             match process::run_quietly(
@@ -71,14 +83,6 @@ impl Toolchain {
              `apt-get install --no-install-recommends {}`{tried}",
             PACKAGES.join(" ")
         )
-    }
-
-    fn find() -> Option<Self> {
-        if path_has_target() {
-            Some(Self::Path)
-        } else {
-            debian_is_complete().then_some(Self::Debian)
-        }
     }
 
     /// What compiles: rustc's name and version.

@@ -16,6 +16,8 @@ const DEFAULT_POLICY: &str = "policy.toml";
 pub struct Variant {
     front: Front,
     log: bool,
+    /// Whether its allocator counts (`tools/counted`).
+    counted: bool,
     /// Where the rule is written, if not in the repository's `policy.toml`.
     policy: Option<PathBuf>,
 }
@@ -57,6 +59,12 @@ impl Variant {
     #[must_use]
     pub fn with_policy(self, policy: impl Into<PathBuf>) -> Self {
         Self { policy: Some(policy.into()), ..self }
+    }
+
+    /// The same plugin with an allocator that counts its calls; none for a front without a heap.
+    #[must_use]
+    pub fn counted(self) -> Option<Self> {
+        (self.front != Front::Abi).then_some(Self { counted: true, ..self })
     }
 
     /// The variant with these features, as `--features` takes them: separated by commas or blanks.
@@ -105,7 +113,8 @@ impl Variant {
             Front::Sdk => Some("sdk"),
             Front::Baseline => Some("baseline"),
         };
-        let parts = [policy.as_deref(), front, self.log.then_some("log")];
+        let (log, counted) = (self.log.then_some("log"), self.counted.then_some("counted"));
+        let parts = [policy.as_deref(), front, log, counted];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
         if parts.is_empty() { "default".to_owned() } else { parts.join("-") }
     }
@@ -157,13 +166,21 @@ impl Variant {
 
     /// The package to compile.
     pub(crate) fn package(&self) -> &'static str {
-        if self.front == Front::Baseline { "header-gate-baseline" } else { "header-gate" }
+        match self.front {
+            _ if self.counted => "header-gate-counted",
+            Front::Baseline => "header-gate-baseline",
+            Front::Abi | Front::Sdk => "header-gate",
+        }
     }
 
     /// The features to compile it with.
     pub(crate) fn features(&self) -> Vec<&'static str> {
-        let sdk = (self.front == Front::Sdk).then_some("sdk");
-        [sdk, self.log.then_some("log")].into_iter().flatten().collect()
+        let front = match self.front {
+            Front::Sdk => Some("sdk"),
+            Front::Baseline if self.counted => Some("baseline"),
+            Front::Abi | Front::Baseline => None,
+        };
+        [front, self.log.then_some("log")].into_iter().flatten().collect()
     }
 
     /// Whether it links Rust's standard library.

@@ -194,6 +194,15 @@ impl Vm {
         Ok(allocator.call(&mut self.store, size)?)
     }
 
+    /// Allocations on the module's heap so far, if it counts them (`tools/counted`).
+    ///
+    /// # Errors
+    /// It does not count them.
+    pub fn heap_allocations(&mut self) -> Result<u32> {
+        let counter = self.call("heap_allocations", &[])?;
+        Ok(counter.context("heap_allocations is not exported")?.cast_unsigned())
+    }
+
     /// The module's whole memory.
     #[must_use]
     pub fn memory(&self) -> &[u8] {
