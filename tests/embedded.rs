@@ -2,8 +2,11 @@
 
 mod support;
 
+use std::fs;
+
 use header_gate_host::conformance::{self, Case};
-use header_gate_host::{LocalResponse, Outcome};
+use header_gate_host::{LocalResponse, Outcome, Plugin};
+use header_gate_tools::toolchain::{TARGET, Toolchain};
 use header_gate_tools::variant::Variant;
 use support::{denial, fronts, module, policies, policy, root, start};
 
@@ -30,6 +33,22 @@ fn the_conformance_table_holds_for_every_build_of_the_committed_policy() {
             let good = vm.request(Some(b"true")).unwrap();
             assert!(good.passes(), "{about}: the next good request");
         }
+    }
+}
+
+#[test]
+fn the_articles_own_build_makes_a_working_plugin() {
+    // `cargo build --target wasm32-wasip1 --release`, and no wasm-opt.
+    let folder = root().join("target/tmp/article");
+    let mut cargo = Toolchain::find_or_install().unwrap().cargo("build", root(), false);
+    cargo.arg("--target-dir").arg(&folder);
+    assert!(cargo.status().unwrap().success());
+    let module = folder.join(TARGET).join("release/header_gate.wasm");
+    let mut vm = Plugin::new(&fs::read(module).unwrap()).unwrap().start().unwrap();
+    let denial = denial(&Variant::default());
+    for case in table() {
+        let outcome = vm.request(case.value(HEADER)).unwrap();
+        assert_answer(&outcome, case.passes, &denial, &case.name);
     }
 }
 

@@ -82,7 +82,7 @@ impl Builder {
     }
 
     fn compile(&self, variant: &Variant, folder: &Path) -> Result<PathBuf> {
-        let mut cargo = self.toolchain.cargo_rustc(&self.root, variant.needs_std());
+        let mut cargo = self.toolchain.cargo("rustc", &self.root, variant.needs_std());
         cargo.args(["--package", variant.package(), "--lib"]);
         // With the manifest's rlib beside it, cargo leaves out link-time optimisation.
         cargo.args(["--crate-type", "cdylib", "--target-dir"]).arg(folder);

@@ -12,7 +12,7 @@ pub mod image;
 pub mod ledger;
 mod pip;
 pub mod process;
-mod toolchain;
+pub mod toolchain;
 pub mod variant;
 pub mod verify;
 mod wasm_opt;

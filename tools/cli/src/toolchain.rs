@@ -94,15 +94,16 @@ impl Toolchain {
         process::ask(process::cargo(rustc).arg("-V"))
     }
 
-    /// `cargo rustc` for the target, run in `root`. Its output names no folder of this machine.
+    /// `cargo build` or `cargo rustc` (`subcommand`) for the target, run in `root`. Its output names
+    /// no folder of this machine.
     #[must_use]
-    pub fn cargo_rustc(self, root: &Path, needs_std: bool) -> Command {
+    pub fn cargo(self, subcommand: &str, root: &Path, needs_std: bool) -> Command {
         let mut flags = Vec::new();
         for (folder, name) in [(Some(root.to_owned()), "/header-gate"), (cargo_home(), "/cargo")] {
             flags.extend(folder.map(|folder| remap(&folder, name)));
         }
         let mut cargo = process::cargo(if self == Self::Debian { DEBIAN_CARGO } else { "cargo" });
-        cargo.current_dir(root).args(["rustc", "--locked", "--release", "--target", TARGET]);
+        cargo.current_dir(root).args([subcommand, "--locked", "--release", "--target", TARGET]);
         if self == Self::Debian {
             // -Z flags and the sources of std are for nightly compilers only, or for this.
             cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", DEBIAN_RUSTC);
