@@ -3,11 +3,12 @@
 //! A gate is asked with headers that no well-behaved client would send, so nothing here checks or
 //! mends a request.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::fmt;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 /// The longest wait for the peer's next bytes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,11 +42,23 @@ impl Response {
     }
 }
 
+/// The peer closed the connection and answered nothing, as it may between any two requests. An error
+/// of [`Connection::send`] that [`is`](anyhow::Error::is) this one has left the request undecided.
+#[derive(Debug)]
+pub struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection was closed before an answer")
+    }
+}
+
 /// A connection, kept alive from request to request; a new one takes its place after an answer that
 /// closes it.
 #[derive(Debug)]
 pub struct Connection {
-    port: u16,
+    address: String,
+    host: String,
     stream: BufReader<TcpStream>,
     closing: bool,
 }
@@ -56,12 +69,20 @@ impl Connection {
     /// # Errors
     /// Nobody listens there.
     pub fn open(port: u16) -> Result<Self> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
-            .with_context(|| format!("cannot connect to 127.0.0.1:{port}"))?;
+        Self::to(&format!("127.0.0.1:{port}"), "127.0.0.1")
+    }
+
+    /// Connects to `address`, a host and a port, in order to ask for `host`.
+    ///
+    /// # Errors
+    /// There is no such host, or nobody listens there.
+    pub fn to(address: &str, host: &str) -> Result<Self> {
+        let stream = connect(address).with_context(|| format!("cannot connect to {address}"))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self { port, stream: BufReader::new(stream), closing: false })
+        let (address, host) = (address.to_owned(), host.to_owned());
+        Ok(Self { address, host, stream: BufReader::new(stream), closing: false })
     }
 
     /// Sends a request and reads the answer. `Host` is added, and `Content-Length` for a body.
@@ -76,9 +97,10 @@ impl Connection {
         body: &[u8],
     ) -> Result<Response> {
         if self.closing {
-            *self = Self::open(self.port)?;
+            *self = Self::to(&self.address, &self.host)?;
         }
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n").into_bytes();
+        let host = &self.host;
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n").into_bytes();
         for &(name, value) in headers {
             request.extend([name, b": ", value, b"\r\n"].concat());
         }
@@ -86,7 +108,17 @@ impl Connection {
             request.extend(format!("Content-Length: {}\r\n", body.len()).as_bytes());
         }
         request.extend([b"\r\n", body].concat());
-        self.stream.get_mut().write_all(&request).context("cannot send the request")?;
+        let sent = self.stream.get_mut().write_all(&request);
+        match sent.and_then(|()| self.stream.fill_buf()) {
+            Ok([]) => return Err(anyhow!(Closed)),
+            Ok(_) => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) =>
+            {
+                return Err(error).context(Closed);
+            }
+            Err(error) => return Err(error).context("no answer"),
+        }
         loop {
             let mut response = self.head()?;
             // Interim answers (100 Continue and the like) have no body, and another one follows.
@@ -166,9 +198,21 @@ impl Connection {
     }
 }
 
+/// A connection to the first of the host's addresses that takes one.
+fn connect(address: &str) -> io::Result<TcpStream> {
+    let mut error = io::Error::new(ErrorKind::NotFound, "the host has no address");
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => return Ok(stream),
+            Err(refusal) => error = refusal,
+        }
+    }
+    Err(error)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{Ipv4Addr, TcpListener};
     use std::thread;
 
     use super::*;
@@ -240,7 +284,8 @@ mod tests {
             b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
             b"SSH-2.0\r\n\r\n",
         ] {
-            assert!(exchange("GET", cut).is_err(), "{}", cut.escape_ascii());
+            let error = exchange("GET", cut).unwrap_err();
+            assert_eq!(error.is::<Closed>(), cut.is_empty(), "{}: {error:#}", cut.escape_ascii());
         }
     }
 }

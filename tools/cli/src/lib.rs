@@ -11,6 +11,7 @@ pub mod httpbin;
 pub mod image;
 pub mod ledger;
 mod pip;
+pub mod probe;
 pub mod process;
 pub mod toolchain;
 pub mod variant;

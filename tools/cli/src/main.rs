@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use header_gate_tools::{command, cost, demo, image, root};
+use header_gate_tools::{command, cost, demo, image, probe, root};
 use lexopt::{Arg, Parser};
 
 const HELP: &str = "\
@@ -13,6 +13,7 @@ Usage: gate COMMAND [OPTIONS]
   verify  tells what a WebAssembly module can do
   try     runs the plugin in a real Envoy (deploy/try.sh)
   push    pushes the plugin to a registry (deploy/push.sh)
+  probe   checks a gate that serves (deploy/probe.sh)
   cost    measures what a filter costs Envoy (docs/cost.md)
 
 gate COMMAND --help tells more.
@@ -34,6 +35,7 @@ fn run(mut args: Parser) -> Result<()> {
         Some(Arg::Value(name)) if name == "verify" => command::verify(args),
         Some(Arg::Value(name)) if name == "try" => demo::run(args),
         Some(Arg::Value(name)) if name == "push" => image::run(args),
+        Some(Arg::Value(name)) if name == "probe" => probe::run(args),
         Some(Arg::Value(name)) if name == "cost" => cost::run(&root(), args),
         Some(Arg::Long("help") | Arg::Short('h')) => {
             print!("{HELP}");

@@ -1,0 +1,281 @@
+//! `deploy/probe.sh`, the check after a deployment: it believes a gate that does as its policy says,
+//! on every connection, and nothing else.
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+
+use header_gate_policy::Policy;
+use header_gate_tools::build::artifact;
+use header_gate_tools::envoy::config::{Listener, config};
+use header_gate_tools::envoy::{Envoy, NEWEST, Options, install};
+use header_gate_tools::variant::Variant;
+use serde_json::json;
+use support::{module, policy, root};
+use tempfile::TempDir;
+
+fn start(listener: Listener) -> anyhow::Result<(Envoy, String)> {
+    let config = config(&[listener]).to_string();
+    let command = Command::new(install(root(), NEWEST).unwrap());
+    let envoy = Envoy::start(command, &config, &Options::default())?;
+    let url = format!("http://127.0.0.1:{}/status/418", envoy.port("gate")?);
+    Ok((envoy, url))
+}
+
+/// An Envoy with two workers, whose gate is `plugin`.
+fn gate(plugin: &Path) -> (Envoy, String) {
+    start(Listener::new("gate").wasm(plugin)).unwrap()
+}
+
+fn plugin() -> PathBuf {
+    artifact(root(), &Variant::default()).unwrap()
+}
+
+fn probe(arguments: &[&str]) -> Output {
+    let mut command = Command::new(root().join("deploy/probe.sh"));
+    command.args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// The table of a probe that is content.
+#[track_caller]
+fn assert_ok(arguments: &[&str]) -> String {
+    let output = probe(arguments);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(stdout.lines().last().unwrap().starts_with("ok: "), "{stdout}");
+    assert!(!stdout.contains("FAILED"), "{stdout}");
+    stdout
+}
+
+/// The table and the error of a probe that is not: the error is the last line, and the only one.
+#[track_caller]
+fn assert_fails(arguments: &[&str]) -> (String, String) {
+    let output = probe(arguments);
+    let (stdout, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(1), "{stdout}{stderr}");
+    let errors: Vec<_> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors, [stderr.lines().last().unwrap()], "{stderr}");
+    assert!(!stdout.contains("ok: "), "{stdout}");
+    (stdout, errors[0].to_owned())
+}
+
+/// The row of `check` has what was `seen` and the verdict.
+#[track_caller]
+fn assert_row(table: &str, check: &str, seen: &str, verdict: &str) {
+    let row = table.lines().find(|line| line.starts_with(&format!("{check} ")));
+    let row = row.unwrap_or_else(|| panic!("no {check} in\n{table}"));
+    let end = row.rsplit("  ").filter(|part| !part.is_empty()).take(2).map(str::trim);
+    assert_eq!(end.collect::<Vec<_>>(), [verdict, seen], "{check} in\n{table}");
+}
+
+const DENIED: [&str; 3] = ["no header", "a wrong value", "a byte that is not UTF-8"];
+const PASSED: [&str; 2] = ["value 1 of 1", "value 1, afterwards"];
+
+#[test]
+fn a_gate_that_works_is_believed() {
+    let (_envoy, url) = gate(&plugin());
+    let table = assert_ok(&[&url]);
+    for check in DENIED {
+        assert_row(&table, check, "64 x denied", "ok");
+    }
+    for check in PASSED {
+        assert_row(&table, check, "64 x 200", "ok");
+    }
+    // Another policy, with two secret values, which the table does not show.
+    let variant = Variant::default().with_policy(root().join("policies/api-key.toml"));
+    let (_envoy, url) = gate(&artifact(root(), &variant).unwrap());
+    let file = variant.policy_file(root()).unwrap();
+    let table = assert_ok(&[&url, "--policy", file.to_str().unwrap(), "--connections", "8"]);
+    assert_row(&table, "value 2 of 2", "8 x 200", "ok");
+    for value in policy(&variant).values {
+        assert!(!table.contains(&value), "{table}");
+    }
+}
+
+#[test]
+fn a_gateway_without_the_gate_fails() {
+    let (_envoy, url) = start(Listener::new("gate")).unwrap();
+    let (table, error) = assert_fails(&[&url, "--connections", "4"]);
+    for check in DENIED {
+        assert_row(&table, check, "4 x 200", "FAILED");
+    }
+    assert!(error.contains("3 of 5 checks failed"), "{error}");
+}
+
+#[test]
+fn a_plugin_that_dies_fails() {
+    // Alive at first: the probe's own byte that is not UTF-8 kills one worker after the other.
+    let (_envoy, url) = gate(&artifact(root(), &Variant::baseline()).unwrap());
+    let (table, error) = assert_fails(&[&url]);
+    assert_row(&table, "a byte that is not UTF-8", "64 x 503", "FAILED");
+    assert_row(&table, "value 1, afterwards", "64 x 503", "FAILED");
+    assert!(error.contains("5 of 5 checks failed"), "{error}");
+}
+
+#[test]
+fn a_plugin_with_another_policy_fails() {
+    let other = Variant::default().with_policy(root().join("policies/api-key.toml"));
+    let (_envoy, url) = gate(&artifact(root(), &other).unwrap());
+    let (table, _) = assert_fails(&[&url, "--connections", "2"]);
+    let status = policy(&other).deny.status;
+    assert_row(&table, "no header", &format!("2 x {status}"), "FAILED");
+
+    // The same answer, another value: only what should pass tells them apart.
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("policy.toml");
+    let text = fs::read_to_string(root().join("policy.toml")).unwrap();
+    let value = format!("{:?}", Policy::read(&root().join("policy.toml")).unwrap().values[0]);
+    fs::write(&file, text.replace(&value, "\"another\"")).unwrap();
+    let other = Variant::default().with_policy(&file);
+    let (_envoy, url) = gate(&artifact(root(), &other).unwrap());
+    let (table, _) = assert_fails(&[&url, "--connections", "2"]);
+    assert_row(&table, "no header", "2 x denied", "ok");
+    assert_row(&table, "value 1 of 1", "2 x denied", "FAILED");
+
+    // The same status, another body or header.
+    for (right, wrong, seen) in [
+        ("body = \"", "body = \"not ", "2 x 403 with another body"),
+        ("text/plain", "text/html", "2 x 403 without the policy's Content-Type"),
+    ] {
+        fs::write(&file, text.replace(right, wrong)).unwrap();
+        let (_envoy, url) = gate(&plugin());
+        let policy = file.to_str().unwrap();
+        let (table, _) = assert_fails(&[&url, "--policy", policy, "--connections", "2"]);
+        assert_row(&table, "a wrong value", seen, "FAILED");
+    }
+}
+
+#[test]
+fn a_module_cut_short_does_not_start() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("plugin.wasm");
+    let module = module(&Variant::default());
+    fs::write(&file, &module[..module.len() / 2]).unwrap();
+    let error = start(Listener::new("gate").wasm(&file)).unwrap_err();
+    assert!(error.to_string().contains("corrupted Wasm module"), "{error:#}");
+}
+
+#[test]
+fn a_plugin_that_was_never_fetched_fails() {
+    // An Envoy that fetches its plugin starts without it; this one gets something else.
+    let (upstream, _) = start(Listener::new("gate")).unwrap();
+    for (failure_policy, status) in [("FAIL_CLOSED", 503), ("FAIL_OPEN", 200)] {
+        let filter = json!({
+            "name": "gate",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+                "config": {
+                    "failure_policy": failure_policy,
+                    "vm_config": {
+                        "runtime": "envoy.wasm.runtime.v8",
+                        "code": { "remote": {
+                            "http_uri": { "uri": "gate/plugin.wasm", "cluster": "gate", "timeout": "1s" },
+                            "sha256": "00".repeat(32),
+                            "retry_policy": { "num_retries": 0 },
+                        } },
+                    },
+                },
+            },
+        });
+        let listener = Listener::new("gate").upstream(upstream.port("gate").unwrap());
+        let (_envoy, url) = start(listener.filter(filter)).unwrap();
+        let (table, _) = assert_fails(&[&url, "--connections", "4"]);
+        assert_row(&table, "no header", &format!("4 x {status}"), "FAILED");
+    }
+}
+
+/// A gateway whose connection number `bad` reaches no gate. Serves until the test ends.
+fn lopsided(bad: usize) -> String {
+    let policy = policy(&Variant::default());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let mut stream = BufReader::new(stream.unwrap());
+            loop {
+                let mut head = String::new();
+                while !head.ends_with("\r\n\r\n") {
+                    let mut line = Vec::new();
+                    if stream.read_until(b'\n', &mut line).unwrap_or(0) == 0 {
+                        break;
+                    }
+                    head += &String::from_utf8_lossy(&line);
+                }
+                let accepted = format!("\r\n{}: {}\r\n", policy.header, policy.values[0]);
+                let answer = if number + 1 == bad || head.contains(&accepted) {
+                    "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned()
+                } else {
+                    let deny = &policy.deny;
+                    let pairs = deny.headers.iter().map(|(n, v)| format!("{n}: {v}\r\n"));
+                    let (status, size) = (deny.status, deny.body.len());
+                    let head = format!("HTTP/1.1 {status} No\r\nContent-Length: {size}\r\n");
+                    head + &pairs.collect::<String>() + "\r\n" + &deny.body
+                };
+                if head.is_empty() || stream.get_mut().write_all(answer.as_bytes()).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    url
+}
+
+#[test]
+fn one_connection_past_the_gate_is_enough_to_fail() {
+    assert_ok(&[&lopsided(8), "--connections", "7"]);
+    let (table, error) = assert_fails(&[&lopsided(8), "--connections", "8"]);
+    for check in DENIED {
+        assert_row(&table, check, "1 x 200, 7 x denied", "FAILED");
+    }
+    assert!(error.contains("3 of 5 checks failed"), "{error}");
+}
+
+#[test]
+fn a_gate_that_stops_answering_fails() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let mut stream = BufReader::new(listener.accept().unwrap().0);
+        while stream.by_ref().lines().next().unwrap().unwrap() != "" {}
+        stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let (table, error) = assert_fails(&[&url]);
+    server.join().unwrap();
+    assert_row(&table, "value 1 of 1", "1 x 200", "ok");
+    assert_row(&table, "no header", "1 x no answer", "FAILED");
+    assert_row(&table, "a wrong value", "not asked", "FAILED");
+    assert!(error.contains("stopped answering"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_probed_is_one_error() {
+    let folder = TempDir::new().unwrap();
+    let bad = folder.path().join("bad.toml");
+    fs::write(&bad, "header = \"allow\"\nvalues = []\n").unwrap();
+    let bad = bad.to_str().unwrap();
+    // Nobody listens on port 1.
+    let url = "http://127.0.0.1:1/";
+    for (arguments, parts) in [
+        (&[][..], ["a URL is missing", "http://127.0.0.1:10000/"]),
+        (&[url], ["cannot connect to 127.0.0.1:1", "refused"]),
+        (&["http://gate.invalid/"], ["cannot connect to gate.invalid:80", "lookup"]),
+        (&["https://127.0.0.1/"], ["plain HTTP", "port-forward"]),
+        (&[url, "--policy", bad], [bad, "`values` is empty"]),
+        (&[url, "--policy", "none.toml"], ["none.toml", "cannot be read"]),
+        (&[url, "--connections", "0"], ["--connections \"0\"", "above 0"]),
+        (&[url, "--host", "a b"], ["--host \"a b\"", "' '"]),
+        (&[url, url], [url, "--help"]),
+        (&[url, "--polcy"], ["'--polcy'", "--help"]),
+    ] {
+        let (table, error) = assert_fails(arguments);
+        assert!(table.is_empty() && parts.iter().all(|part| error.contains(part)), "{error}");
+    }
+    let help = String::from_utf8(probe(&["--help"]).stdout).unwrap();
+    assert!(help.contains("Usage: deploy/probe.sh URL") && help.contains("8 workers"), "{help}");
+}

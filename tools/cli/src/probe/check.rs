@@ -1,0 +1,92 @@
+//! What is asked on every connection, and what was seen.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use header_gate_policy::Policy;
+
+use crate::http1::{Connection, Response};
+
+/// One thing to ask on every connection.
+pub struct Check {
+    name: String,
+    value: Option<Vec<u8>>,
+    passes: bool,
+    /// How often each outcome was seen.
+    seen: BTreeMap<String, u32>,
+    failed: bool,
+}
+
+impl Check {
+    fn new(name: impl Into<String>, value: Option<&[u8]>, passes: bool) -> Self {
+        let value = value.map(<[u8]>::to_vec);
+        Self { name: name.into(), value, passes, seen: BTreeMap::new(), failed: false }
+    }
+
+    /// What is asked on a connection, in order. No name tells a value: they may be secret.
+    pub fn all(policy: &Policy) -> Vec<Self> {
+        let values = policy.values.iter().map(String::as_bytes);
+        let count = policy.values.len();
+        let named = values.clone().enumerate();
+        let mut all: Vec<_> = named
+            .map(|(i, value)| Self::new(format!("value {} of {count}", i + 1), Some(value), true))
+            .collect();
+        let longest = values.clone().max_by_key(|value| value.len()).unwrap_or_default();
+        all.extend([
+            Self::new("no header", None, false),
+            // Longer than every accepted one.
+            Self::new("a wrong value", Some(&[longest, b"x"].concat()), false),
+            Self::new("a byte that is not UTF-8", Some(b"\xff"), false),
+            Self::new("value 1, afterwards", values.clone().next(), true),
+        ]);
+        all
+    }
+
+    /// Asks on `connection`, and counts the answer, or that there was none.
+    pub fn ask(&mut self, policy: &Policy, path: &str, connection: &mut Connection) -> Result<()> {
+        let header = self.value.as_deref().map(|value| (policy.header.as_bytes(), value));
+        let answer = connection.send("GET", path, header.as_slice(), b"");
+        let (outcome, right) = match &answer {
+            Ok(response) => match difference(policy, response) {
+                None => ("denied".to_owned(), !self.passes),
+                Some(difference) => (difference, self.passes && response.status < 500),
+            },
+            Err(_) => ("no answer".to_owned(), false),
+        };
+        *self.seen.entry(outcome).or_default() += 1;
+        self.failed |= !right;
+        answer.map(drop)
+    }
+
+    /// Whether every answer was right, and there was one.
+    pub fn is_ok(&self) -> bool {
+        !self.failed && !self.seen.is_empty()
+    }
+
+    /// Its row of the table.
+    pub fn row(&self, policy: &Policy) -> [String; 4] {
+        let expected = if self.passes {
+            "passed: below 500, not denied".to_owned()
+        } else {
+            format!("denied: {} as in the policy", policy.deny.status)
+        };
+        let seen: Vec<_> = self.seen.iter().map(|(what, n)| format!("{n} x {what}")).collect();
+        let seen = if seen.is_empty() { "not asked".to_owned() } else { seen.join(", ") };
+        let verdict = if self.is_ok() { "ok" } else { "FAILED" };
+        [self.name.clone(), expected, seen, verdict.to_owned()]
+    }
+}
+
+/// What tells `response` from the policy's denial; none if it is the denial.
+#[must_use]
+pub fn difference(Policy { deny, .. }: &Policy, response: &Response) -> Option<String> {
+    let status = response.status;
+    if status != deny.status {
+        return Some(status.to_string());
+    }
+    if response.body != deny.body.as_bytes() {
+        return Some(format!("{status} with another body"));
+    }
+    let missing = deny.headers.iter().find(|(name, value)| !response.has(name, value.as_bytes()));
+    missing.map(|(name, _)| format!("{status} without the policy's {name}"))
+}
