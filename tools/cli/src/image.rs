@@ -9,13 +9,13 @@ use std::env;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 use lexopt::prelude::*;
 
 use crate::cleanup::Folder;
+use crate::variant::Variant;
 use crate::{build, verify};
 use reference::Reference;
 use tool::{Builder, Copier};
@@ -30,14 +30,14 @@ fn help() -> String {
         "\
 Pushes the plugin to a registry, prints REGISTRY/NAME@sha256:DIGEST, and writes that to
 {PIN}, from where `kubectl apply -k` of the manifests takes it.
-Builds plugin.wasm first if there is none.
+Builds plugin.wasm by policy.toml first.
 
 Usage: deploy/push.sh [options] IMAGE
   IMAGE                REGISTRY/NAME[:TAG], such as registry.example.com/team/header-gate:1.0;
                        TAG is the plugin's version if it is left out
   --artifact           an OCI artifact in Wasm's own media types instead of an image
   --plain-http         the registry speaks no TLS (docker asks its daemon's configuration instead)
-  --plugin FILE        this module instead of the repository's plugin.wasm
+  --plugin FILE        this module instead, such as one of another policy
   --pin FILE           write the digest here instead
   --help               this text
 Environment:
@@ -135,15 +135,15 @@ fn forced() -> Option<String> {
     env::var("HEADER_GATE_TOOL").ok().filter(|name| !name.is_empty())
 }
 
-/// The module to push: a named one, or the repository's, built if it is not there.
+/// The module to push: a named one, or the committed policy's, built anew.
 fn plugin(root: &Path, named: Option<&Path>) -> Result<Vec<u8>> {
-    let file = named.map_or_else(|| root.join(PLUGIN), Path::to_owned);
-    if named.is_none() && !file.is_file() {
-        eprintln!("building {PLUGIN} with build.sh ...");
-        let status = Command::new(root.join("build.sh")).stdout(io::stderr()).status();
-        let status = status.context("cannot run build.sh")?;
-        ensure!(status.success(), "build.sh does not build {PLUGIN} ({status})");
-    }
+    let file = match named {
+        Some(file) => file.to_owned(),
+        None => {
+            eprintln!("gate: building {PLUGIN} ...");
+            build::artifact(root, &Variant::default())?
+        }
+    };
     let wasm = fs::read(&file).with_context(|| {
         format!("cannot read the plugin {}; ./build.sh builds one", file.display())
     })?;

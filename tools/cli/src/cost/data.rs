@@ -10,6 +10,8 @@ use crate::build;
 
 /// The table that tells how the samples came about.
 const ABOUT: &str = "about";
+/// Its first key.
+const COMMAND: &str = "command";
 
 /// The samples of one command.
 #[derive(Debug)]
@@ -20,7 +22,7 @@ impl Data {
     pub fn new(command: &str, about: &[(&str, String)]) -> Self {
         let mut document = DocumentMut::new();
         let mut table = Table::new();
-        table.insert("command", value(command));
+        table.insert(COMMAND, value(command));
         for (key, text) in about {
             table.insert(key, value(text));
         }
@@ -28,13 +30,17 @@ impl Data {
         Self(document)
     }
 
-    /// Reads `file`.
+    /// Reads `file`, which `command` wrote.
     ///
     /// # Errors
-    /// It cannot be read, or is not TOML.
-    pub fn read(file: &Path) -> Result<Self> {
+    /// It cannot be read, is not TOML, or does not tell that it is `command`'s.
+    pub fn read(file: &Path, command: &str) -> Result<Self> {
         let place = || file.display().to_string();
-        Ok(Self(fs::read_to_string(file).with_context(place)?.parse().with_context(place)?))
+        let data = fs::read_to_string(file).with_context(place)?.parse().with_context(place)?;
+        let data = Self(data);
+        let written_by = data.0.get(ABOUT).and_then(|about| about.get(COMMAND)?.as_str());
+        ensure!(written_by == Some(command), "{}: not written by `gate {command}`", place());
+        Ok(data)
     }
 
     /// Writes `file`.
@@ -90,7 +96,7 @@ impl Data {
         let table = self.0.get(ABOUT).and_then(Item::as_table).context("there is no [about]")?;
         let texts = table.iter().filter_map(|(key, item)| Some((key, item.as_str()?)));
         let parts = texts.map(|(key, text)| match key {
-            "command" => format!("`cargo run -p header-gate-tools -- {text}`"),
+            COMMAND => format!("`cargo run -p header-gate-tools -- {text}`"),
             "date" => text.to_owned(),
             _ => format!("{key} {text}"),
         });
@@ -153,7 +159,8 @@ mod tests {
         data.put(["a b", "c", "d"], &[1.0, 2.5]);
         data.put(["a b", "c", "e"], &[3.0]);
         data.write(&file).unwrap();
-        let data = Data::read(&file).unwrap();
+        assert!(Data::read(&file, "cost y").is_err());
+        let data = Data::read(&file, "cost x").unwrap();
         assert_eq!(data.get(["a b", "c", "d"]).unwrap(), [1.0, 2.5]);
         assert_eq!(data.get(["a b", "c", "e"]).unwrap(), [3.0]);
         assert!(data.get(["a b", "c", "f"]).is_err());

@@ -33,11 +33,8 @@ pub fn draw(root: &Path) -> Result<()> {
 /// # Errors
 /// As for [`draw`].
 pub fn render(root: &Path) -> Result<Vec<(PathBuf, String)>> {
-    let data = |command: &str| {
-        let file = super::file(root, command);
-        Data::read(&file).with_context(|| format!("run `gate cost {command}` first"))
-    };
-    let (instructions, workers, load) = (data("instructions")?, data("workers")?, data("load")?);
+    let (instructions, workers, load) =
+        (read(root, "instructions")?, read(root, "workers")?, read(root, "load")?);
     let ledger = Ledger::read(&root.join(ledger::FILE))?;
     let file = root.join(DOCUMENT);
     let mut text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
@@ -61,13 +58,19 @@ pub fn render(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     Ok(charts.chain([(PathBuf::from(DOCUMENT), text)]).collect())
 }
 
+/// The committed samples of a command.
+fn read(root: &Path, command: &str) -> Result<Data> {
+    Data::read(&super::file(root, command), &format!("cost {command}"))
+        .with_context(|| format!("run `gate cost {command}` first"))
+}
+
 /// What the README and `docs/cost.md` claim of the default build, in ratios: what it is, how the
 /// committed data have it, and the most that it may be.
 ///
 /// # Errors
 /// Data are missing.
 pub fn claims(root: &Path) -> Result<Vec<(String, f64, f64)>> {
-    let data = Data::read(&super::file(root, "instructions"))?;
+    let data = read(root, "instructions")?;
     let mut claims = Vec::new();
     for path in PATHS {
         for (other, most) in [(FLOOR, 1.01), (BASELINE, 0.62)] {

@@ -2,34 +2,21 @@
 
 use std::env;
 use std::fs;
-use std::io::{self, stderr};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{self, Path, PathBuf};
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use header_gate_policy::Policy;
 
 use super::Options;
-use crate::cleanup::{Folder, Process};
+use crate::build;
 use crate::envoy::{self, Envoy, NEWEST};
 use crate::httpbin::Httpbin;
+use crate::variant::Variant;
 
 /// The gate's listener in deploy/envoy.yaml.
 pub const LISTENER: &str = "gate";
-/// What plugin.wasm is made of.
-const SOURCES: [&str; 7] = [
-    ".cargo/config.toml",
-    "Cargo.lock",
-    "Cargo.toml",
-    "build.rs",
-    "policy.toml",
-    "src",
-    "tools/policy/src",
-];
-
 /// What runs; dropping it ends all of it.
 pub struct Setup {
     pub policy: Policy,
@@ -44,7 +31,10 @@ impl Setup {
         check_ports(options)?;
         let plugin = match &options.plugin {
             Some(file) => path::absolute(file)?,
-            None => build(&root)?,
+            None => {
+                eprintln!("gate: building {} ...", Variant::default().file_name());
+                build::artifact(&root, &Variant::default())?
+            }
         };
         let size = fs::metadata(&plugin)
             .with_context(|| format!("cannot read the plugin {}", plugin.display()))?
@@ -85,43 +75,6 @@ fn binary(root: &Path, version: Option<&str>) -> Result<PathBuf> {
         }
         (version, _) => envoy::install(root, version.unwrap_or(NEWEST)),
     }
-}
-
-/// The repository's plugin.wasm, built if it is not there or older than its sources.
-fn build(root: &Path) -> Result<PathBuf> {
-    let plugin = root.join("plugin.wasm");
-    if fs::metadata(&plugin).and_then(|m| m.modified()).is_ok_and(|built| !newer(root, built)) {
-        return Ok(plugin);
-    }
-    eprintln!("gate: building plugin.wasm with build.sh ...");
-    let build = Process::start(&mut Command::new(root.join("build.sh")), Folder::new()?)
-        .context("cannot run build.sh")?;
-    let mut log = build.open_log()?;
-    loop {
-        let ended = build.ended()?;
-        io::copy(&mut log, &mut stderr())?;
-        match ended {
-            Some(status) if status.success() => return Ok(plugin),
-            Some(status) => bail!("build.sh does not build plugin.wasm ({status})"),
-            None => thread::sleep(Duration::from_millis(50)),
-        }
-    }
-}
-
-/// Whether one of the sources was written after `built`, or cannot be looked at.
-fn newer(root: &Path, built: SystemTime) -> bool {
-    SOURCES.iter().any(|source| latest(&root.join(source)).map_or(true, |time| time > built))
-}
-
-/// When `path`, or anything in it, was last written.
-fn latest(path: &Path) -> io::Result<SystemTime> {
-    let mut time = fs::metadata(path)?.modified()?;
-    if path.is_dir() {
-        for entry in fs::read_dir(path)? {
-            time = time.max(latest(&entry?.path())?);
-        }
-    }
-    Ok(time)
 }
 
 /// deploy/envoy.yaml with the ports and the plugin of this run.
