@@ -194,13 +194,15 @@ mod lines {
 
     /// Writes `line` for `context` to the host's log.
     pub fn write<const N: usize>(line: &Lines<N>, context: u32) {
-        // SAFETY: the only reference to the static is made here, and is gone before this returns;
-        // the host only reads the message and calls nothing of ours meanwhile.
-        unsafe {
+        // SAFETY: the only reference to the static is made here, and is gone before the host is
+        // called: not even a host that calls back meanwhile makes a second one beside it.
+        let (message, size) = unsafe {
             let message = (*line.0.get()).of(context);
-            // A line that the host refuses is lost; the decision does not wait for it.
-            let _ = proxy_log(INFO, message.as_ptr(), message.len());
-        }
+            (message.as_ptr(), message.len())
+        };
+        // SAFETY: address and size are those of a part of a static, which the host only reads. A line
+        // that it refuses is lost; the decision does not wait for it.
+        let _ = unsafe { proxy_log(INFO, message, size) };
     }
 }
 

@@ -34,10 +34,11 @@
 //!   the first) or all joined by commas; what the host delivers is what is compared.
 //! - A header says what a client chose to send. This is an agreement, not authentication, unless
 //!   the values are secrets and the transport is encrypted.
+//! - A host that writes to memory that it was not lent can change the rule itself. What a host
+//!   answers is not believed; where it writes is.
 //! - If the host refuses to send the answer, the request stays stopped; it never passes.
 
 #![no_std]
-#![deny(unsafe_code)]
 #![warn(missing_docs, clippy::pedantic)]
 #![allow(clippy::cast_possible_truncation, reason = "sizes have 32 bits where the plugin runs")]
 #![allow(clippy::trivially_copy_pass_by_ref, reason = "how large a value is, the policy decides")]

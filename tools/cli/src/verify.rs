@@ -15,7 +15,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use wasmparser::{
-    ElementItems, ExternalKind, FuncType, Parser, Payload, TypeRef, Validator, WasmFeatures,
+    Data, DataKind, ElementItems, ExternalKind, FuncType, Operator, Parser, Payload, TypeRef,
+    Validator, WasmFeatures,
 };
 
 pub use contract::Contract;
@@ -47,6 +48,10 @@ pub struct Properties {
     pub start: Option<u32>,
     /// Bytes of the data segments.
     pub data: usize,
+    /// The first address behind all data segments; none if one's address is computed.
+    pub data_end: Option<u64>,
+    /// Names of the imported functions, by index.
+    pub imported_functions: Vec<String>,
     /// The functions with a body.
     pub functions: Vec<Function>,
     /// Most instructions of one call of `malloc` and of `proxy_on_request_headers`, where exported.
@@ -69,9 +74,10 @@ pub fn inspect(wasm: &[u8]) -> Result<Properties> {
 
     let mut zip = GzEncoder::new(Vec::new(), Compression::best());
     zip.write_all(wasm)?;
+    let longest = path::longest(&module.functions, &module.callees_first);
     let paths = ["malloc", "proxy_on_request_headers"].into_iter().filter_map(|name| {
         let (_, index) = module.exported.iter().find(|(export, _)| *export == name)?;
-        Some((name.to_owned(), path::longest(&module.functions, *index)))
+        Some((name.to_owned(), longest.get(index)?.clone()))
     });
     Ok(Properties {
         bytes: wasm.len(),
@@ -85,6 +91,8 @@ pub fn inspect(wasm: &[u8]) -> Result<Properties> {
         tables: module.tables,
         start: module.start,
         data: module.data,
+        data_end: module.data_end,
+        imported_functions: module.imported_functions,
         paths: paths.collect(),
         functions: module.functions,
     })
@@ -111,15 +119,18 @@ struct Module {
     tables: (u32, u32),
     start: Option<u32>,
     data: usize,
+    data_end: Option<u64>,
+    imported_functions: Vec<String>,
     /// Types of the module's function types, and of its functions, imported ones first.
     types: Vec<FuncType>,
     signatures: Vec<u32>,
     functions: Vec<Function>,
+    callees_first: Vec<u32>,
 }
 
 impl Module {
     fn parse(wasm: &[u8]) -> Result<Self> {
-        let mut module = Self::default();
+        let mut module = Self { data_end: Some(0), ..Self::default() };
         let mut bodies = Vec::new();
         for payload in Parser::new(0).parse_all(wasm) {
             match payload? {
@@ -134,8 +145,12 @@ impl Module {
                 Payload::ImportSection(section) => {
                     for import in section.into_imports() {
                         let import = import?;
+                        let name = format!("{}.{}", import.module, import.name);
+                        if matches!(import.ty, TypeRef::Func(_) | TypeRef::FuncExact(_)) {
+                            module.imported_functions.push(name.clone());
+                        }
                         let kind = module.import(import.ty);
-                        module.imports.push((format!("{}.{}", import.module, import.name), kind));
+                        module.imports.push((name, kind));
                     }
                 }
                 Payload::FunctionSection(section) => {
@@ -175,7 +190,7 @@ impl Module {
                 Payload::StartSection { func, .. } => module.start = Some(func),
                 Payload::DataSection(section) => {
                     for data in section {
-                        module.data += data?.data.len();
+                        module.data(&data?)?;
                     }
                 }
                 Payload::CodeSectionEntry(body) => bodies.push(body),
@@ -192,7 +207,7 @@ impl Module {
             let name = export.map(|(name, _)| name.clone());
             module.functions.push(Function::read(index, name, &body)?);
         }
-        functions::mark_recursion(&mut module.functions);
+        module.callees_first = functions::mark_recursion(&mut module.functions);
         Ok(module)
     }
 
@@ -216,6 +231,20 @@ impl Module {
             }
             TypeRef::Tag(_) => "tag".to_owned(),
         }
+    }
+
+    fn data(&mut self, segment: &Data<'_>) -> Result<()> {
+        self.data += segment.data.len();
+        if let DataKind::Active { offset_expr, .. } = &segment.kind {
+            let mut offset = offset_expr.get_operators_reader();
+            let start = match (offset.read()?, offset.read()?) {
+                (Operator::I32Const { value }, Operator::End) => Some(u64::from(value as u32)),
+                _ => None,
+            };
+            let end = start.map(|start| start + segment.data.len() as u64);
+            self.data_end = self.data_end.zip(end).map(|(a, b)| a.max(b));
+        }
+        Ok(())
     }
 
     fn global(&mut self, mutable: bool) {

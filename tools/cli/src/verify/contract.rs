@@ -1,5 +1,6 @@
 //! What the default front promises of its artifact.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use header_gate_policy::Policy;
@@ -18,8 +19,14 @@ const EXPORTS: [(&str, &str); 4] = [
     ("memory", "memory"),
     ("malloc", "(i32) -> i32"),
     ("proxy_abi_version_0_2_1", "()"),
-    ("proxy_on_request_headers", "(i32, i32, i32) -> i32"),
+    (DECISION, "(i32, i32, i32) -> i32"),
 ];
+
+/// The callback that decides.
+const DECISION: &str = "proxy_on_request_headers";
+
+/// Bytes of the one page of memory.
+const PAGE: u64 = 64 * 1024;
 
 /// What a module on the default front has to keep to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,19 +91,45 @@ impl Properties {
             found.push(format!("{} element segments, not 0", self.tables.1));
         }
         found.extend(self.start.map(|index| format!("function {index} runs at the start")));
+        match self.data_end {
+            Some(end) if end <= PAGE => {}
+            Some(end) => found.push(format!("data up to {end}, past the one page of {PAGE} bytes")),
+            None => found.push("data at a computed address".to_owned()),
+        }
+        let reached = self.reached(DECISION);
+        for (name, _) in imports {
+            let mut named = (0..).zip(&self.imported_functions).filter(|(_, other)| *other == name);
+            if named.next().is_some_and(|(index, _)| !reached.contains(&index)) {
+                found.push(format!("import {name}, which {DECISION} never calls"));
+            }
+        }
         for function in &self.functions {
-            let Function { loops, grows, indirect, recursive, .. } = function;
+            let Function { loops, grows, traps, indirect, recursive, .. } = function;
             let mut refuse = |refused: bool, what: &str| {
                 if refused {
                     found.push(format!("{what} in {function}"));
                 }
             };
             refuse(*grows > 0, "memory.grow");
+            refuse(*traps > 0, "unreachable");
             refuse(*indirect > 0, "indirect call");
             refuse(*recursive, "recursion");
             refuse(*loops > 0 && !contract.loops, "loop");
         }
         found
+    }
+
+    /// The functions that an exported one calls, imported ones included, and those that they call.
+    fn reached(&self, export: &str) -> BTreeSet<u32> {
+        let by_index: BTreeMap<_, _> = self.functions.iter().map(|f| (f.index, f)).collect();
+        let mut open: Vec<_> =
+            self.functions.iter().filter(|f| f.name.as_deref() == Some(export)).collect();
+        let mut reached = BTreeSet::new();
+        while let Some(function) = open.pop() {
+            let new = function.calls.iter().filter(|&&index| reached.insert(index));
+            open.extend(new.filter_map(|index| by_index.get(index).copied()));
+        }
+        reached
     }
 }
 

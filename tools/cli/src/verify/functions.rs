@@ -1,9 +1,11 @@
 //! What the bodies of a module's functions hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use anyhow::Result;
+use petgraph::algo::kosaraju_scc;
+use petgraph::graphmap::DiGraphMap;
 use wasmparser::{FunctionBody, Operator};
 
 use super::path::{Path, trace};
@@ -19,6 +21,8 @@ pub struct Function {
     pub loops: usize,
     /// Number of `memory.grow` instructions.
     pub grows: usize,
+    /// Number of `unreachable` instructions: places that trap.
+    pub traps: usize,
     /// Number of indirect calls.
     pub indirect: usize,
     /// The functions that it calls, imported ones included.
@@ -40,6 +44,7 @@ impl Function {
             name,
             loops: count(|o| matches!(o, Operator::Loop { .. })),
             grows: count(|o| matches!(o, Operator::MemoryGrow { .. })),
+            traps: count(|o| matches!(o, Operator::Unreachable)),
             indirect: count(is_indirect),
             calls: operators.iter().filter_map(callee).collect(),
             recursive: false,
@@ -78,17 +83,21 @@ pub(super) fn is_indirect(operator: &Operator<'_>) -> bool {
     )
 }
 
-/// Marks each function from which direct calls lead back to itself.
-pub(super) fn mark_recursion(functions: &mut [Function]) {
-    let calls: BTreeMap<_, _> = functions.iter().map(|f| (f.index, f.calls.clone())).collect();
-    for function in functions {
-        let mut reached = BTreeSet::new();
-        let mut open: Vec<_> = function.calls.iter().copied().collect();
-        while let Some(index) = open.pop() {
-            if reached.insert(index) {
-                open.extend(calls.get(&index).into_iter().flatten());
-            }
-        }
-        function.recursive = reached.contains(&function.index);
+/// Marks each function from which direct calls lead back to itself, and puts all of them in an order
+/// in which a function comes after those that it calls, unless they call it too.
+pub(super) fn mark_recursion(functions: &mut [Function]) -> Vec<u32> {
+    let mut graph = DiGraphMap::<u32, ()>::new();
+    for function in &*functions {
+        graph.add_node(function.index);
+        graph.extend(function.calls.iter().map(|&callee| (function.index, callee)));
     }
+    // Not Tarjan's way, which calls itself as often as the module does.
+    let components = kosaraju_scc(&graph);
+    let cycles = components.iter().filter(|component| component.len() > 1).flatten();
+    let cycles: BTreeSet<_> = cycles.copied().collect();
+    for function in functions {
+        function.recursive =
+            cycles.contains(&function.index) || function.calls.contains(&function.index);
+    }
+    components.into_iter().flatten().collect()
 }

@@ -98,18 +98,23 @@ fn step(operator: &Operator<'_>) -> Step {
     }
 }
 
-/// The longest path of one call of the function with this `index`; none of an imported one.
-pub(super) fn longest(functions: &[Function], index: u32) -> Bound {
-    let by_index = functions.iter().map(|function| (function.index, function)).collect();
-    match (Search { functions: by_index, known: BTreeMap::new() }).call(index) {
-        Ok(count) => Bound::Instructions(count),
-        Err(why) => Bound::Unbounded(why),
+/// The longest paths of one call of each function, by index. Imported functions have none.
+pub(super) fn longest(functions: &[Function], callees_first: &[u32]) -> BTreeMap<u32, Bound> {
+    let by_index: BTreeMap<_, _> = functions.iter().map(|f| (f.index, f)).collect();
+    let mut search = Search { known: BTreeMap::new() };
+    for function in callees_first.iter().filter_map(|index| by_index.get(index)) {
+        let bound = match search.body(function) {
+            _ if function.recursive => Bound::Unbounded(format!("recursion in {function}")),
+            Ok(count) => Bound::Instructions(count),
+            Err(why) => Bound::Unbounded(why),
+        };
+        search.known.insert(function.index, bound);
     }
+    search.known
 }
 
-struct Search<'a> {
-    functions: BTreeMap<u32, &'a Function>,
-    known: BTreeMap<u32, u64>,
+struct Search {
+    known: BTreeMap<u32, Bound>,
 }
 
 /// A label that is open at some point of a body.
@@ -120,21 +125,17 @@ struct Label {
     condition: Option<u64>,
 }
 
-impl Search<'_> {
-    fn call(&mut self, index: u32) -> Result<u64, String> {
-        let Some(&function) = self.functions.get(&index) else { return Ok(0) };
-        if let Some(&count) = self.known.get(&index) {
-            return Ok(count);
+impl Search {
+    /// A call: what its callee's longest path costs, nothing for an imported function.
+    fn call(&self, index: u32) -> Result<u64, String> {
+        match self.known.get(&index) {
+            None => Ok(0),
+            Some(Bound::Instructions(count)) => Ok(*count),
+            Some(Bound::Unbounded(why)) => Err(why.clone()),
         }
-        if function.recursive {
-            return Err(format!("recursion in {function}"));
-        }
-        let count = self.body(function)?;
-        self.known.insert(index, count);
-        Ok(count)
     }
 
-    fn body(&mut self, function: &Function) -> Result<u64, String> {
+    fn body(&self, function: &Function) -> Result<u64, String> {
         // None while no path leads to the current instruction.
         let mut here = Some(0_u64);
         let mut most = 0;

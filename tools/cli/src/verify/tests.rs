@@ -13,7 +13,9 @@ const GOOD: &str = r#"(module
   (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
     (if (result i32)
       (call 0 (i32.const 0) (i32.const 20) (i32.const 5) (i32.const 16) (i32.const 12))
-      (then (i32.const 1))
+      (then
+        (drop (call 1 (i32.const 403) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1)))
+        (i32.const 1))
       (else (i32.const 0))))
   (data (i32.const 20) "allow"))"#;
 
@@ -60,7 +62,9 @@ fn each_item_outside_the_contract_is_named() {
         (imported(global), &["import env.g, which is not in the contract"]),
         (imported(&get), &["import env.proxy_get_header_map_value twice"]),
         (
-            changed("(param i32 i32 i32 i32 i32 i32 i32 i32)", "(param i32)"),
+            of(&GOOD
+                .replace("(param i32 i32 i32 i32 i32 i32 i32 i32)", "(param i32)")
+                .replace(SEND, "(drop (call 1 (i32.const 0)))")),
             &["import env.proxy_send_local_response is (i32) -> i32, not \
                (i32, i32, i32, i32, i32, i32, i32, i32) -> i32"],
         ),
@@ -92,6 +96,21 @@ fn each_item_outside_the_contract_is_named() {
             &["1 tables, not 0", "1 element segments, not 0"],
         ),
         (with("(start 3)"), &["function 3 runs at the start"]),
+        (
+            changed("(data (i32.const 20)", "(data (i32.const 65532)"),
+            &["data up to 65537, past the one page of 65536 bytes"],
+        ),
+        (
+            of(&GOOD
+                .replace("(memory", &format!("{global} (memory"))
+                .replace("(data (i32.const 20)", "(data (global.get 0)")),
+            &["import env.g, which is not in the contract", "data at a computed address"],
+        ),
+        (
+            changed(SEND, "(drop (i32.const 0))"),
+            &["import env.proxy_send_local_response, which proxy_on_request_headers never calls"],
+        ),
+        (changed("(i32.const 1))\n", "unreachable)\n"), &["unreachable in function 4"]),
         (with("(func (drop (memory.grow (i32.const 1))))"), &["memory.grow in function 5"]),
         (
             with("(table 1 funcref) (func (call_indirect (i32.const 0)))"),
@@ -125,6 +144,8 @@ fn each_item_outside_the_contract_is_named() {
 }
 
 const GET: &str = "(func (param i32 i32 i32 i32 i32) (result i32))";
+const SEND: &str = "(drop (call 1 (i32.const 403) (i32.const 0) (i32.const 0) (i32.const 0) \
+                    (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1)))";
 const LOOPING: &str = "(func (export \"malloc\") (param i32) (result i32) (loop (br_if 0 \
                        (local.get 0)))";
 
@@ -189,6 +210,15 @@ fn a_path_without_end_names_its_reason() {
 }
 
 #[test]
+fn a_long_chain_of_calls_is_no_trouble() {
+    let chain: String = (2..20_000).map(|next| format!("(func (call {next}))")).collect();
+    let properties =
+        of(&format!("(module (func (export \"malloc\") (call 1)) {chain} (func nop))"));
+    assert_eq!(properties.paths["malloc"], Bound::Instructions(20_000));
+    assert!(properties.functions.iter().all(|function| !function.recursive));
+}
+
+#[test]
 fn what_is_no_module_is_one_error() {
     let good = wat::parse_str(GOOD).unwrap();
     for (bytes, expected) in [
@@ -221,7 +251,7 @@ fn the_table_tells_numbers_and_names() {
         "loops               none\n",
         "WebAssembly         1.0 (MVP) only\n",
         "instructions, most  malloc: 6\n",
-        "                    proxy_on_request_headers: 8\n",
+        "                    proxy_on_request_headers: 18\n",
     ] {
         assert!(table.contains(line), "{line}{table}");
     }
