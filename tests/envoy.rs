@@ -11,8 +11,9 @@ use header_gate_tools::build::artifact;
 use header_gate_tools::envoy::config::{Listener, config};
 use header_gate_tools::envoy::{Envoy, NEWEST, OLDEST, Options, install};
 use header_gate_tools::http1::{Connection, Response};
+use header_gate_tools::http2;
 use header_gate_tools::variant::Variant;
-use support::{fronts, http2, policies, policy, root};
+use support::{fronts, policies, policy, root};
 
 /// What the routes behind the plugin answer.
 const UPSTREAM: &[u8] = b"upstream\n";
@@ -49,58 +50,47 @@ fn assert_passes(port: u16, about: &str) {
 
 /// Sends the case and asserts what comes back; in a form that both versions of HTTP share.
 fn check(port: u16, case: &Case, policy: &Policy, about: &str) {
-    let (status, headers, body) = match case.protocol {
-        Protocol::Http1 => {
-            let headers: Vec<(&[u8], &[u8])> =
-                case.headers.iter().map(|(n, v)| (n.as_slice(), v.as_slice())).collect();
-            let response = send(port, &case.method, &headers, &case.body);
-            (response.status, response.headers, response.body)
-        }
-        Protocol::Http2 => over_http2(port, &case.method, &case.headers, &case.body),
+    let mut headers: Vec<(&[u8], &[u8])> =
+        case.headers.iter().map(|(n, v)| (n.as_slice(), v.as_slice())).collect();
+    let response = match case.protocol {
+        Protocol::Http1 => send(port, &case.method, &headers, &case.body),
+        Protocol::Http2 => over_http2(port, &case.method, &headers, &case.body),
         Protocol::Grpc => {
-            let mut headers = case.headers.clone();
-            headers.push((b"content-type".to_vec(), b"application/grpc".to_vec()));
-            headers.push((b"te".to_vec(), b"trailers".to_vec()));
+            headers.push((b"content-type", b"application/grpc"));
+            headers.push((b"te", b"trailers"));
             let response = over_http2(port, "POST", &headers, b"\0\0\0\0\0");
             return check_grpc(&response, case, policy, about);
         }
     };
-    let has = |name: &str, value: &str| {
-        headers.iter().any(|(n, v)| n.eq_ignore_ascii_case(name) && v == value.as_bytes())
-    };
     let expected = if case.passes { UPSTREAM } else { policy.deny.body.as_bytes() };
-    assert_eq!(status, if case.passes { 200 } else { policy.deny.status }, "{about}");
+    assert_eq!(response.status, if case.passes { 200 } else { policy.deny.status }, "{about}");
     // An answer to HEAD has the size of the body that it leaves out.
-    assert!(has("content-length", &expected.len().to_string()), "{about}: {headers:?}");
-    assert_eq!(body, if case.method == "HEAD" { b"" } else { expected }, "{about}");
+    let size = expected.len().to_string();
+    assert!(response.has("content-length", size.as_bytes()), "{about}: {response:?}");
+    assert_eq!(response.body, if case.method == "HEAD" { b"" } else { expected }, "{about}");
     if !case.passes {
         for (name, value) in &policy.deny.headers {
-            assert!(has(name, value), "{about}: {name} in {headers:?}");
+            assert!(response.has(name, value.as_bytes()), "{about}: {name} in {response:?}");
         }
     }
 }
 
-fn check_grpc(response: &Fields, case: &Case, policy: &Policy, about: &str) {
-    let (status, headers, _) = response;
+fn check_grpc(response: &Response, case: &Case, policy: &Policy, about: &str) {
     let header = |name: &str| {
-        let field = headers.iter().find(|(n, _)| n == name);
-        field.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
+        let value = response.header(name);
+        value.map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
     };
     // gRPC has the HTTP status 200, its own status, and the body as a percent-encoded message.
-    assert_eq!((*status, case.passes), (200, header("grpc-status") != "7"), "{about}: {headers:?}");
+    let passed = header("grpc-status") != "7";
+    assert_eq!((response.status, case.passes), (200, passed), "{about}: {response:?}");
     let body = if case.passes { "upstream\n" } else { &policy.deny.body };
     assert_eq!(header("grpc-message"), body.replace('\n', "%0A"), "{about}");
 }
 
-/// Status, headers and trailers, body.
-type Fields = (u16, Vec<(String, Vec<u8>)>, Vec<u8>);
-
-fn over_http2(port: u16, method: &str, headers: &[(Vec<u8>, Vec<u8>)], body: &[u8]) -> Fields {
-    let to = ([127, 0, 0, 1], port).into();
-    let response = http2::request(to, method, "/status/418", headers, body).unwrap();
-    let fields = response.headers.iter();
-    let fields = fields.map(|(n, v)| (n.to_string(), v.as_bytes().to_vec())).collect();
-    (response.status.as_u16(), fields, response.body)
+/// [`send`] over HTTP/2.
+fn over_http2(port: u16, method: &str, headers: &[(&[u8], &[u8])], body: &[u8]) -> Response {
+    let connection = http2::Connection::open(port).unwrap();
+    connection.send(method, "/status/418", headers, body).unwrap()
 }
 
 fn the_conformance_table_holds_in(version: &str) {

@@ -2,8 +2,6 @@
 //! says they should answer.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-pub mod http2;
-
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;

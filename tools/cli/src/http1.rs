@@ -9,6 +9,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use rustix::net::sockopt::set_socket_linger;
 
 /// The longest wait for the peer's next bytes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -99,16 +100,7 @@ impl Connection {
         if self.closing {
             *self = Self::to(&self.address, &self.host)?;
         }
-        let host = &self.host;
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n").into_bytes();
-        for &(name, value) in headers {
-            request.extend([name, b": ", value, b"\r\n"].concat());
-        }
-        if !body.is_empty() {
-            request.extend(format!("Content-Length: {}\r\n", body.len()).as_bytes());
-        }
-        request.extend([b"\r\n", body].concat());
-        let sent = self.stream.get_mut().write_all(&request);
+        let sent = self.write(&request(&self.host, method, path, headers, body));
         match sent.and_then(|()| self.stream.fill_buf()) {
             Ok([]) => return Err(anyhow!(Closed)),
             Ok(_) => {}
@@ -119,6 +111,22 @@ impl Connection {
             }
             Err(error) => return Err(error).context("no answer"),
         }
+        self.receive(method)
+    }
+
+    /// Sends bytes, such as those of some [`request`]s; on this very connection.
+    ///
+    /// # Errors
+    /// The peer has closed the connection, or takes nothing for too long.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    /// Reads the answer to a request with `method`.
+    ///
+    /// # Errors
+    /// The peer closes the connection, is silent for too long, or does not speak HTTP/1.1.
+    pub fn receive(&mut self, method: &str) -> Result<Response> {
         loop {
             let mut response = self.head()?;
             // Interim answers (100 Continue and the like) have no body, and another one follows.
@@ -128,6 +136,16 @@ impl Connection {
                 return Ok(response);
             }
         }
+    }
+
+    /// Ends the connection with a TCP reset, whatever is under way.
+    ///
+    /// # Errors
+    /// The system refuses that.
+    pub fn reset(self) -> Result<()> {
+        let stream = self.stream.into_inner();
+        // Closing a socket that is not to linger resets it.
+        set_socket_linger(&stream, Some(Duration::ZERO)).context("cannot reset a connection")
     }
 
     fn head(&mut self) -> Result<Response> {
@@ -196,6 +214,26 @@ impl Connection {
         ensure!(bytes.len() as u64 == length, "the answer's body ends early");
         Ok(bytes)
     }
+}
+
+/// The bytes of a request. `Host` is added, and `Content-Length` for a body.
+#[must_use]
+pub fn request(
+    host: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&[u8], &[u8])],
+    body: &[u8],
+) -> Vec<u8> {
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n").into_bytes();
+    for &(name, value) in headers {
+        request.extend([name, b": ", value, b"\r\n"].concat());
+    }
+    if !body.is_empty() {
+        request.extend(format!("Content-Length: {}\r\n", body.len()).as_bytes());
+    }
+    request.extend([b"\r\n", body].concat());
+    request
 }
 
 /// A connection to the first of the host's addresses that takes one.

@@ -7,6 +7,7 @@ pub mod cost;
 pub mod demo;
 pub mod envoy;
 pub mod http1;
+pub mod http2;
 pub mod httpbin;
 pub mod image;
 pub mod ledger;
