@@ -1,15 +1,15 @@
 //! `gate cost`: what the plugin costs a real Envoy, beside other filters, in `docs/cost.md`.
 
 mod callgrind;
-mod chart;
-mod data;
+pub(crate) mod chart;
+pub(crate) mod data;
 pub mod draw;
-mod filter;
+pub(crate) mod filter;
 mod instructions;
 mod load;
 mod tables;
-mod tools;
-mod workers;
+pub(crate) mod tools;
+pub(crate) mod workers;
 
 use std::path::{Path, PathBuf};
 

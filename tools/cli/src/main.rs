@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use header_gate_tools::{command, cost, demo, image, probe, root};
+use header_gate_tools::{command, cost, demo, differ, image, probe, robustness, root, soak};
 use lexopt::{Arg, Parser};
 
 const HELP: &str = "\
@@ -15,6 +15,9 @@ Usage: gate COMMAND [OPTIONS]
   push    pushes the plugin to a registry (deploy/push.sh)
   probe   checks a gate that serves (deploy/probe.sh)
   cost    measures what a filter costs Envoy (docs/cost.md)
+  differ  compares the plugin with other statements of its rule (docs/robustness.md)
+  soak    sends the plugin millions of requests (docs/robustness.md)
+  draw    draws docs/robustness.md
 
 gate COMMAND --help tells more.
 ";
@@ -37,6 +40,9 @@ fn run(mut args: Parser) -> Result<()> {
         Some(Arg::Value(name)) if name == "push" => image::run(args),
         Some(Arg::Value(name)) if name == "probe" => probe::run(args),
         Some(Arg::Value(name)) if name == "cost" => cost::run(&root(), args),
+        Some(Arg::Value(name)) if name == "differ" => differ::run(&root(), args),
+        Some(Arg::Value(name)) if name == "soak" => soak::run(&root(), args),
+        Some(Arg::Value(name)) if name == "draw" => robustness::run(&root(), args),
         Some(Arg::Long("help") | Arg::Short('h')) => {
             print!("{HELP}");
             Ok(())

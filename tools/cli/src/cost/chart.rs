@@ -96,29 +96,7 @@ impl Chart {
     }
 
     fn page(&self, rows: &str, first: f64, end: f64, marks: &[(f64, String)]) -> String {
-        let height = end + FOOT;
-        let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
-             width=\"{WIDTH}\" height=\"{height}\" role=\"img\">\n<title>{}</title>\n<style>\n",
-            escape(self.title)
-        );
-        svg += "text{font:13px system-ui,'Segoe UI',Helvetica,Arial,sans-serif;fill:#1f2328}\n\
-                .t{font-size:16px;font-weight:600}.h,.b{font-weight:600}.e{text-anchor:end}\n\
-                .a{font-size:12px;text-anchor:middle;fill:#59636e}.n{fill:#59636e}.b{fill:#1f2328}\n\
-                .p{fill:#fff}.g{stroke:#d1d9e0}\n\
-                .n{paint-order:stroke;stroke:#fff;stroke-width:5px;stroke-linejoin:round}\n";
-        let (mut light, mut dark) = (String::new(), String::new());
-        for (i, (on_light, on_dark)) in COLOURS.iter().enumerate() {
-            let _ = write!(light, ".c{i}{{fill:{on_light}}}");
-            let _ = write!(dark, ".c{i}{{fill:{on_dark}}}");
-        }
-        let _ = write!(
-            svg,
-            "{light}\n@media(prefers-color-scheme:dark){{text{{fill:#f0f6fc}}.a,.n{{fill:#9198a1}}\
-             .b{{fill:#f0f6fc}}.p{{fill:#0d1117}}.g{{stroke:#3d444d}}.n{{stroke:#0d1117}}{dark}}}\n</style>\n\
-             <rect class=\"p\" width=\"100%\" height=\"100%\" rx=\"6\"/>\n"
-        );
-        text(&mut svg, "t", 16.0, 28.0, self.title);
+        let mut svg = head(self.title, WIDTH, end + FOOT);
         let mut x = 16.0;
         for (i, name) in self.series.iter().enumerate() {
             let _ = writeln!(
@@ -142,7 +120,35 @@ impl Chart {
     }
 }
 
-fn text(svg: &mut String, class: &str, x: f64, y: f64, text: &str) {
+/// The beginning of a picture: how everything looks, and its title.
+pub fn head(title: &str, width: f64, height: f64) -> String {
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+         width=\"{width}\" height=\"{height}\" role=\"img\">\n<title>{}</title>\n<style>\n",
+        escape(title)
+    );
+    svg += "text{font:13px system-ui,'Segoe UI',Helvetica,Arial,sans-serif;fill:#1f2328}\n\
+            .t{font-size:16px;font-weight:600}.h,.b{font-weight:600}.e{text-anchor:end}\n\
+            .a{font-size:12px;text-anchor:middle;fill:#59636e}.n{fill:#59636e}.b{fill:#1f2328}\n\
+            .p{fill:#fff}.g{stroke:#d1d9e0}\n\
+            .n{paint-order:stroke;stroke:#fff;stroke-width:5px;stroke-linejoin:round}\n";
+    let (mut light, mut dark) = (String::new(), String::new());
+    for (i, (on_light, on_dark)) in COLOURS.iter().enumerate() {
+        let _ = write!(light, ".c{i}{{fill:{on_light}}}");
+        let _ = write!(dark, ".c{i}{{fill:{on_dark}}}");
+    }
+    let _ = write!(
+        svg,
+        "{light}\n@media(prefers-color-scheme:dark){{text{{fill:#f0f6fc}}.a,.n{{fill:#9198a1}}\
+         .b{{fill:#f0f6fc}}.p{{fill:#0d1117}}.g{{stroke:#3d444d}}.n{{stroke:#0d1117}}{dark}}}\n</style>\n\
+         <rect class=\"p\" width=\"100%\" height=\"100%\" rx=\"6\"/>\n"
+    );
+    text(&mut svg, "t", 16.0, 28.0, title);
+    svg
+}
+
+/// A text at some place.
+pub fn text(svg: &mut String, class: &str, x: f64, y: f64, text: &str) {
     let _ =
         writeln!(svg, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>", escape(text));
 }
@@ -152,7 +158,7 @@ fn escape(text: &str) -> String {
 }
 
 /// Where marks stand: a few round numbers, or powers of ten.
-fn ticks(scale: Scale, most: f64) -> Vec<f64> {
+pub fn ticks(scale: Scale, most: f64) -> Vec<f64> {
     match scale {
         Scale::Linear => {
             let power = 10_f64.powf(most.log10().floor());

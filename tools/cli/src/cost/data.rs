@@ -45,8 +45,8 @@ impl Data {
 
     /// Writes `file`.
     pub fn write(&self, file: &Path) -> Result<()> {
-        let comment = "# Samples of one run, in order. Written by the command below, read by \
-                       `gate cost draw`.\n";
+        let comment = "# Samples of one run, in order. Written by the command below; \
+                       docs/ is drawn from them.\n";
         build::put(file, format!("{comment}{}", self.0).as_bytes())
     }
 

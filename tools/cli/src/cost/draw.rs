@@ -82,7 +82,7 @@ pub fn claims(root: &Path) -> Result<Vec<(String, f64, f64)>> {
 }
 
 /// `text` with what stands between the markers of `name` replaced.
-fn replace(text: &str, name: &str, table: &str) -> Result<String> {
+pub(crate) fn replace(text: &str, name: &str, table: &str) -> Result<String> {
     let (start, end) = (format!("<!-- {name}: drawn -->\n"), format!("\n<!-- end of {name} -->"));
     let parts = text.split_once(&start).and_then(|(before, rest)| {
         let (_, after) = rest.split_once(&end)?;

@@ -21,7 +21,7 @@ pub const WORKERS: u32 = 32;
 /// Each worker's machine, the main thread's, and the one that the others are cloned from.
 const MACHINES: f64 = (WORKERS + 2) as f64;
 /// Envoy's figure of virtual machines that there are.
-const ACTIVE: &str = "wasm.envoy.wasm.runtime.v8.active";
+pub(crate) const ACTIVE: &str = "wasm.envoy.wasm.runtime.v8.active";
 /// Envoy's histogram, of one entry, of the milliseconds from its start until its workers run.
 const INITIALIZED: &str = "server.initialization_time_ms";
 /// The longest wait for one of them.
@@ -94,7 +94,7 @@ fn start(binary: &Path, filter: &Filter) -> Result<[f64; 3]> {
 }
 
 /// Asks until there is an answer.
-fn until<T>(question: impl Fn() -> Result<Option<T>>) -> Result<T> {
+pub(crate) fn until<T>(question: impl Fn() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(answer) = question()? {
@@ -106,7 +106,7 @@ fn until<T>(question: impl Fn() -> Result<Option<T>>) -> Result<T> {
 }
 
 /// A figure of Envoy's; of a histogram, the median of all that it has recorded.
-fn stat(envoy: &Envoy, name: &str) -> Result<Option<f64>> {
+pub(crate) fn stat(envoy: &Envoy, name: &str) -> Result<Option<f64>> {
     let text = envoy.admin(&format!("/stats?filter={name}"))?;
     // NAME: 34, or NAME: P0(nan,120.0) P25(nan,122.5) P50(nan,125.0) ...
     let median = text.split_once("P50(").and_then(|(_, rest)| rest.split_once([',', ')']));
@@ -117,7 +117,7 @@ fn stat(envoy: &Envoy, name: &str) -> Result<Option<f64>> {
 }
 
 /// The number behind `key`, at the start of a line.
-fn field(text: &str, key: &str) -> Option<f64> {
+pub(crate) fn field(text: &str, key: &str) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_whitespace().next()?.parse().ok()
 }

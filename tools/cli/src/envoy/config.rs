@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 /// What the plugin is called in Envoy's log.
 const PLUGIN: &str = "header-authorization";
+/// The limit of a request's header fields, with room for long values.
+pub(crate) const MAX_REQUEST_HEADERS_KB: usize = 96;
 /// The type of a filter, a router or a log in Envoy's API.
 macro_rules! api {
     ($name:literal) => {
@@ -96,8 +98,7 @@ impl Listener {
             "@type": api!("filters.network.http_connection_manager.v3.HttpConnectionManager"),
             "stat_prefix": self.name,
             "codec_type": "AUTO",
-            // Room for long values.
-            "max_request_headers_kb": 96,
+            "max_request_headers_kb": MAX_REQUEST_HEADERS_KB,
             "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [route] }] },
             "http_filters": self.filters.iter().chain([&router]).collect::<Vec<_>>(),
             "access_log": access_log.collect::<Vec<_>>(),
