@@ -25,9 +25,11 @@ use toml::{Table, Value};
 
 /// Most bytes of one accepted value; and of all of them, each padded to the longest.
 const VALUE_LIMIT: usize = 4096;
+/// Most accepted values: each takes some more bytes than its own, and is compared with each request.
+const VALUES_LIMIT: usize = 256;
 /// Most bytes of the body. Everything together has to fit into one page of memory, 64 KiB.
 const BODY_LIMIT: usize = 16 * 1024;
-/// Most bytes of the header pairs of the answer, names and values together.
+/// Most bytes of the header pairs of the answer, in the form that a host reads.
 const HEADERS_LIMIT: usize = 8 * 1024;
 /// Most bytes of a field name and of the details.
 const NAME_LIMIT: usize = 256;
@@ -73,7 +75,8 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.file.display())?;
         if !self.key.is_empty() {
-            write!(f, "`{}` ", self.key)?;
+            // A key may be any text in TOML, and an error is one line.
+            write!(f, "`{}` ", self.key.escape_debug())?;
         }
         f.write_str(&self.reason)
     }
@@ -182,7 +185,7 @@ fn deny(mut table: Table) -> Result<Deny, Refusal> {
         return refuse("deny.body", format!("cannot be sent with status {status}"));
     }
     let headers = optional(&mut table, "headers", "deny.headers", pairs)?.unwrap_or_default();
-    limit("deny.headers", headers.iter().map(|(n, v)| n.len() + v.len()).sum(), HEADERS_LIMIT)?;
+    limit("deny.headers", serialized_size(&headers), HEADERS_LIMIT)?;
     let details = optional(&mut table, "details", "deny.details", string)?.unwrap_or_default();
     limit("deny.details", details.len(), NAME_LIMIT)?;
     if let Some(bad) = details.chars().find(|c| !c.is_ascii_graphic()) {
@@ -195,6 +198,9 @@ fn deny(mut table: Table) -> Result<Deny, Refusal> {
 fn values(values: Vec<String>) -> Result<Vec<String>, Refusal> {
     if values.is_empty() {
         return refuse("values", "is empty: no request could ever pass");
+    }
+    if values.len() > VALUES_LIMIT {
+        return refuse("values", format!("holds {}; {VALUES_LIMIT} is the most", values.len()));
     }
     for (i, value) in values.iter().enumerate() {
         let key = format!("values[{i}]");
@@ -209,6 +215,12 @@ fn values(values: Vec<String>) -> Result<Vec<String>, Refusal> {
     let longest = values.iter().map(String::len).max().unwrap_or_default();
     limit("values", longest * values.len(), VALUE_LIMIT)?;
     Ok(values)
+}
+
+/// Bytes of the header pairs in the ABI's form: their number; of each pair two sizes, name and value,
+/// and a zero behind either.
+fn serialized_size(headers: &[(String, String)]) -> usize {
+    4 + headers.iter().map(|(name, value)| 8 + name.len() + 1 + value.len() + 1).sum::<usize>()
 }
 
 fn pairs(key: &str, value: Value) -> Result<Vec<(String, String)>, Refusal> {

@@ -72,6 +72,7 @@ fn each_mistake_is_named_with_its_file_and_key() {
         ("\"x-empty\"", "\"Content-Length\"", "`deny.headers[1]` names Content-Length"),
         ("\"gate\"", "\"a gate\"", "`deny.details` holds ' '"),
         ("[deny]", "[deny", "line 4 is not TOML"),
+        ("[deny]", "\"a\\nb\\u001b\" = 1\n[deny]", r"`a\nb\u{1b}` is not a key here"),
     ];
     for (from, to, expected) in mistakes {
         let text = GOOD.replacen(from, to, 1);
@@ -94,6 +95,18 @@ fn what_would_not_fit_into_a_page_is_refused() {
     assert!(parse(&value(2049)).unwrap_err().contains("`values` takes 4098 bytes"));
     let pair = |bytes| GOOD.replace("text/plain", &long(bytes));
     assert!(parse(&pair(9000)).unwrap_err().contains("`deny.headers` takes"));
+    let pairs = |number: usize| {
+        let list = vec![["x", "y"]; number];
+        GOOD.replace(r#"[["Content-Type", "text/plain"], ["x-empty", ""]]"#, &format!("{list:?}"))
+    };
+    assert!(parse(&pairs(682)).is_ok());
+    assert!(parse(&pairs(683)).unwrap_err().contains("`deny.headers` takes 8200 bytes"));
+    let values = |number: usize| {
+        let list: Vec<_> = (0..number).map(|i| i.to_string()).collect();
+        GOOD.replace(r#"["true", "yes"]"#, &format!("{list:?}"))
+    };
+    assert!(parse(&values(256)).is_ok());
+    assert!(parse(&values(257)).unwrap_err().contains("`values` holds 257; 256 is the most"));
     let name = |bytes| GOOD.replace("Allow", &long(bytes));
     assert!(parse(&name(300)).unwrap_err().contains("`header` takes 300 bytes; 256 is the most"));
 }
