@@ -127,6 +127,19 @@ mod tests {
     }
 
     #[test]
+    fn two_differences_that_are_alike_do_not_make_up_for_each_other() {
+        for value in VALUES {
+            for (one, two) in (0..value.len()).flat_map(|two| (0..two).map(move |one| (one, two))) {
+                let mut other = value.to_vec();
+                other[one] ^= 1;
+                other[two] ^= 1;
+                let accepted = VALUES.contains(&&other[..]);
+                assert_eq!(Value::of(&other).is_accepted(), accepted, "{other:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_shorter_or_longer_value_is_denied() {
         for value in VALUES {
             for len in (0..value.len()).filter(|&n| !VALUES.contains(&&value[..n])) {

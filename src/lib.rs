@@ -58,7 +58,8 @@ pub mod policy {
     include!(concat!(env!("OUT_DIR"), "/policy.rs"));
 }
 
-#[cfg(feature = "log")]
+// The tests see it without the feature.
+#[cfg(any(test, feature = "log"))]
 pub mod log;
 
 // Natively, only the tests need the ABI front: its imports are a gateway's to provide.

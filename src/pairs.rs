@@ -5,11 +5,11 @@
 //! value, every one followed by a zero byte.
 
 /// Names and values in order.
-pub type Pairs = [(&'static str, &'static str)];
+pub type Pairs<'a> = [(&'a str, &'a str)];
 
 /// Bytes of the serialized form of `pairs`.
 #[must_use]
-pub const fn serialized_size(pairs: &Pairs) -> usize {
+pub const fn serialized_size(pairs: &Pairs<'_>) -> usize {
     let (mut size, mut i) = (4, 0);
     while i < pairs.len() {
         size += 8 + pairs[i].0.len() + 1 + pairs[i].1.len() + 1;
@@ -23,7 +23,7 @@ pub const fn serialized_size(pairs: &Pairs) -> usize {
 /// # Panics
 /// At compile time, if `N` is too small.
 #[must_use]
-pub const fn serialize<const N: usize>(pairs: &Pairs) -> [u8; N] {
+pub const fn serialize<const N: usize>(pairs: &Pairs<'_>) -> [u8; N] {
     let (form, mut at) = put([0; N], 0, &(pairs.len() as u32).to_le_bytes());
     let (mut form, mut i) = (form, 0);
     while i < pairs.len() {
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn pairs_are_laid_out_as_the_specification_says() {
-        const PAIRS: &Pairs = &[("a", "bc"), ("def", "")];
+        const PAIRS: &Pairs<'_> = &[("a", "bc"), ("def", "")];
         assert_eq!(serialized_size(&[]), 4);
         assert_eq!(serialize(&[]), [0; 4]);
         assert_eq!(
