@@ -13,6 +13,8 @@ use support::{denial, fronts, policies, policy, start};
 
 const VALUE: &[u8] = b"true";
 const PAUSE: i32 = 1;
+/// `MapType::HttpRequestHeaders` of the specification.
+const HTTP_REQUEST_HEADERS: u32 = 0;
 static DENIAL: LazyLock<LocalResponse> = LazyLock::new(|| denial(&Variant::default()));
 
 /// The default plugin, after a request that has left the accepted value in its memory.
@@ -48,6 +50,16 @@ fn the_honest_answers() {
         assert_denied(&vm.request(None).unwrap());
         assert_denied(&vm.request(Some(b"")).unwrap());
         assert_denied(&vm.request(Some(b"TRUE")).unwrap());
+    }
+}
+
+#[test]
+fn the_policys_header_of_the_request_is_asked_for_and_nothing_else() {
+    let (mut vm, policy) = (start(&Variant::default()), policy(&Variant::default()));
+    for value in [Some(VALUE), Some(b"TRUE"), None] {
+        let asked = vm.request(value).unwrap().asked;
+        let asked: Vec<_> = asked.iter().map(|asked| (asked.map, &asked.key[..])).collect();
+        assert_eq!(asked, [(HTTP_REQUEST_HEADERS, policy.header.as_bytes())]);
     }
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use wasmtime::{Caller, Linker, Memory, Module};
 
-use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Reply, Status};
+use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Script, Status, Step};
 use crate::{Allocator, Cost};
 
 /// What the host knows of one virtual machine.
@@ -11,10 +11,24 @@ use crate::{Allocator, Cost};
 pub struct State {
     pub memory: Option<Memory>,
     pub allocator: Option<Allocator>,
-    pub reply: Reply,
+    pub script: Script,
+    pub asked: Vec<Asked>,
     pub response: Option<LocalResponse>,
     pub log: Vec<String>,
     pub cost: Cost,
+}
+
+/// What a module asked `proxy_get_header_map_value` for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Number of the map; 0 is that of the request's headers.
+    pub map: u32,
+    /// The header's name.
+    pub key: Vec<u8>,
+    /// Where the module wants to have the value's address.
+    pub data: u32,
+    /// Where it wants to have the value's size.
+    pub size: u32,
 }
 
 /// What a module asked `proxy_send_local_response` to answer.
@@ -40,14 +54,10 @@ pub fn define(linker: &mut Linker<State>, module: &Module) -> Result<()> {
     linker.func_wrap(
         "env",
         "proxy_get_header_map_value",
-        |mut caller: Caller<'_, State>,
-         _map: u32,
-         key: u32,
-         key_size: u32,
-         data: u32,
-         size: u32| {
+        |mut caller: Caller<'_, State>, map: u32, key: u32, key_size: u32, data: u32, size: u32| {
             caller.data_mut().cost.host_calls += 1;
-            read(&caller, key, key_size)?;
+            let key = read(&caller, key, key_size)?;
+            caller.data_mut().asked.push(Asked { map, key, data, size });
             deliver(&mut caller, data, size)
         },
     )?;
@@ -72,7 +82,7 @@ pub fn define(linker: &mut Linker<State>, module: &Module) -> Result<()> {
                 body: read(&caller, body, body_size)?,
                 grpc_status,
             };
-            let status = caller.data().reply.other_status;
+            let status = answer(&mut caller)?;
             if status == OK {
                 caller.data_mut().response = Some(response);
             }
@@ -86,39 +96,53 @@ pub fn define(linker: &mut Linker<State>, module: &Module) -> Result<()> {
             caller.data_mut().cost.host_calls += 1;
             let line = String::from_utf8_lossy(&read(&caller, message, size)?).into_owned();
             caller.data_mut().log.push(line);
-            wasmtime::Result::Ok(caller.data().reply.other_status)
+            answer(&mut caller)
         },
     )?;
     linker.define_unknown_imports_as_traps(module)?;
     Ok(())
 }
 
-/// Carries the reply out: allocations, writes, the two results, the status.
+/// Carries the script out until a step goes outside memory.
 fn deliver(caller: &mut Caller<'_, State>, data: u32, size: u32) -> wasmtime::Result<Status> {
-    let reply = std::mem::take(&mut caller.data_mut().reply);
-    let mut allocated = Vec::with_capacity(reply.allocate.len());
-    if let Some(allocator) = caller.data().allocator.clone() {
-        for &size in &reply.allocate {
-            allocated.push(allocator.call(&mut *caller, size)?);
-            caller.data_mut().cost.allocations += 1;
+    let Script { steps, mut status, .. } = caller.data().script.clone();
+    let mut allocated = Vec::new();
+    for step in steps {
+        let address = |place| match place {
+            Place::Allocated(n) => allocated.get(n).copied().unwrap_or_default(),
+            Place::At(address) => address,
+        };
+        let done = match step {
+            Step::Allocate(size) => {
+                allocated.extend(allocate(caller, size)?);
+                Ok(())
+            }
+            Step::Write(place, bytes) => write(caller, address(place), &bytes),
+            Step::Data(place) => write(caller, data, &address(place).to_le_bytes()),
+            Step::Size(value_size) => write(caller, size, &value_size.to_le_bytes()),
+        };
+        if let Err(outside) = done {
+            status = outside;
+            break;
         }
     }
-    let address = |place| match place {
-        Place::Allocated(n) => allocated.get(n).copied().unwrap_or_default(),
-        Place::At(address) => address,
-    };
-    let mut writes: Vec<(u32, Vec<u8>)> =
-        reply.write.iter().map(|(place, bytes)| (address(*place), bytes.clone())).collect();
-    if let Some(place) = reply.data {
-        writes.push((data, address(place).to_le_bytes().to_vec()));
-    }
-    if let Some(value_size) = reply.size {
-        writes.push((size, value_size.to_le_bytes().to_vec()));
-    }
-    let done = writes.iter().try_for_each(|(address, bytes)| write(caller, *address, bytes));
-    let status = done.err().unwrap_or(reply.status);
-    caller.data_mut().reply = reply;
     Ok(status)
+}
+
+/// What the host does of its own accord while the module answers or logs.
+fn answer(caller: &mut Caller<'_, State>) -> wasmtime::Result<Status> {
+    for size in caller.data().script.later.clone() {
+        allocate(caller, size)?;
+    }
+    Ok(caller.data().script.other_status)
+}
+
+/// Calls the module's allocator, if it has one.
+fn allocate(caller: &mut Caller<'_, State>, size: u32) -> wasmtime::Result<Option<u32>> {
+    let Some(allocator) = caller.data().allocator.clone() else { return Ok(None) };
+    let address = allocator.call(&mut *caller, size)?;
+    caller.data_mut().cost.allocations += 1;
+    Ok(Some(address))
 }
 
 fn memory(caller: &Caller<'_, State>) -> Memory {
@@ -139,7 +163,8 @@ fn write(caller: &mut Caller<'_, State>, at: u32, bytes: &[u8]) -> Access<()> {
 }
 
 /// Header pairs out of their serialized form; `None` if it is not exactly that form.
-fn pairs(form: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+#[must_use]
+pub fn pairs(form: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
     let word =
         |at: usize| Some(u32::from_le_bytes(form.get(at..at + 4)?.try_into().ok()?) as usize);
     let count = word(0)?;

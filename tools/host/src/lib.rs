@@ -13,9 +13,9 @@ mod reply;
 use anyhow::{Context as _, Result};
 use wasmtime::{Config, Engine, Extern, Instance, Linker, Memory, Module, Store, TypedFunc, Val};
 
-pub use crate::imports::LocalResponse;
 use crate::imports::State;
-pub use crate::reply::{Place, Reply, Status};
+pub use crate::imports::{Asked, LocalResponse, pairs};
+pub use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Reply, Script, Status, Step};
 
 /// `Action::Continue`, what a callback returns for a request that passes.
 pub const CONTINUE: i32 = 0;
@@ -45,6 +45,8 @@ pub struct Vm {
 pub struct Outcome {
     /// What the callback returned.
     pub action: i32,
+    /// What it asked the host for, in order.
+    pub asked: Vec<Asked>,
     /// The answer that the module sent in the upstream's place.
     pub response: Option<LocalResponse>,
     /// The lines that it logged.
@@ -129,11 +131,11 @@ impl Vm {
         self.request_with(Reply::honest(value))
     }
 
-    /// One whole request for which the host answers with `reply`.
+    /// One whole request for which the host answers with a [`Reply`], or a [`Script`].
     ///
     /// # Errors
     /// As for [`Vm::request`].
-    pub fn request_with(&mut self, reply: Reply) -> Result<Outcome> {
+    pub fn request_with(&mut self, reply: impl Into<Script>) -> Result<Outcome> {
         let context = self.open()?;
         let outcome = self.headers(context, reply)?;
         self.close(context)?;
@@ -156,9 +158,10 @@ impl Vm {
     ///
     /// # Errors
     /// As for [`Vm::request`].
-    pub fn headers(&mut self, context: u32, reply: Reply) -> Result<Outcome> {
+    pub fn headers(&mut self, context: u32, reply: impl Into<Script>) -> Result<Outcome> {
         let state = self.store.data_mut();
-        (state.reply, state.response) = (reply, None);
+        (state.script, state.response) = (reply.into(), None);
+        state.asked.clear();
         state.log.clear();
         let action = self
             .call("proxy_on_request_headers", &[context, 3, 1])?
@@ -166,6 +169,7 @@ impl Vm {
         let state = self.store.data_mut();
         Ok(Outcome {
             action,
+            asked: std::mem::take(&mut state.asked),
             response: state.response.take(),
             log: std::mem::take(&mut state.log),
             cost: state.cost,

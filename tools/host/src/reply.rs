@@ -27,10 +27,36 @@ pub struct Reply {
     pub other_status: Status,
 }
 
+/// A host that keeps to no order: what it does while it is asked for the header, step by step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script {
+    /// Carried out in order, until one goes outside memory.
+    pub steps: Vec<Step>,
+    /// Then this is returned, unless a step went outside memory.
+    pub status: Status,
+    /// The module's allocator is called for these sizes while the module answers or logs.
+    pub later: Vec<u32>,
+    /// What `proxy_send_local_response` and `proxy_log` return.
+    pub other_status: Status,
+}
+
+/// One step of a [`Script`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The module's allocator is called for this size.
+    Allocate(u32),
+    /// These bytes are written to that place.
+    Write(Place, Vec<u8>),
+    /// The address of the value is put where the module wants to have it.
+    Data(Place),
+    /// And the size of the value.
+    Size(u32),
+}
+
 /// An address in the module's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The one that the allocator returned for the n-th of [`Reply::allocate`].
+    /// The one that the allocator returned for the n-th size; null if it was not called so often.
     Allocated(usize),
     /// This one.
     At(u32),
@@ -63,6 +89,16 @@ impl Reply {
             status: OK,
             other_status: OK,
         }
+    }
+}
+
+impl From<Reply> for Script {
+    fn from(reply: Reply) -> Self {
+        let Reply { allocate, write, data, size, status, other_status } = reply;
+        let steps = allocate.into_iter().map(Step::Allocate);
+        let steps = steps.chain(write.into_iter().map(|(place, bytes)| Step::Write(place, bytes)));
+        let steps = steps.chain(data.map(Step::Data)).chain(size.map(Step::Size)).collect();
+        Self { steps, status, later: vec![], other_status }
     }
 }
 
