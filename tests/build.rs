@@ -8,7 +8,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use header_gate_tools::ledger::{self, Ledger};
 use header_gate_tools::variant::Variant;
-use header_gate_tools::{build, command, verify};
+use header_gate_tools::{build, checkout, command, verify};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -148,6 +148,28 @@ fn only_long_or_many_values_bring_a_loop() {
     }
 }
 
+/// What a policy may hold at most is what one page of memory has room for.
+#[test]
+fn a_policy_at_every_limit_makes_a_verified_plugin() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("gate.toml");
+    let text = |bytes: usize| "x".repeat(bytes);
+    let values: Vec<_> = (0..256).map(|i| format!("{i:x>16}")).collect();
+    let (name, body, headers) = (text(256), text(16 * 1024), vec![["x", "y"]; 682]);
+    let text = format!(
+        "header = {name:?}\nvalues = {values:?}\n[deny]\nstatus = 403\nheaders = {headers:?}\n\
+         body = {body:?}\ndetails = {name:?}\n"
+    );
+    fs::write(&policy, text).unwrap();
+    for variant in [Variant::default(), Variant::log()] {
+        let variant = variant.with_policy(&policy);
+        let artifact = build::artifact(Path::new(ROOT), &variant).unwrap();
+        let size = fs::metadata(&artifact).unwrap().len();
+        assert!(size > 16 * 1024, "{size}");
+        fs::remove_dir_all(artifact.parent().unwrap()).unwrap();
+    }
+}
+
 /// A second checkout, in another folder and with a target folder of its own, which later runs find
 /// again: what is compiled there takes a minute.
 fn checkout() -> MutexGuard<'static, PathBuf> {
@@ -156,32 +178,10 @@ fn checkout() -> MutexGuard<'static, PathBuf> {
         fs::create_dir_all(&folder).unwrap();
         let lock = File::create(folder.with_extension("lock")).unwrap();
         lock.lock().unwrap();
-        for entry in fs::read_dir(&folder).unwrap().flatten() {
-            match entry.file_type().unwrap().is_dir() {
-                true if entry.file_name() == "target" => {}
-                true => fs::remove_dir_all(entry.path()).unwrap(),
-                false => fs::remove_file(entry.path()).unwrap(),
-            }
-        }
-        copy(Path::new(ROOT), &folder);
+        checkout::copy(Path::new(ROOT), &folder).unwrap();
         (Mutex::new(folder), lock)
     });
     CHECKOUT.0.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn copy(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).unwrap().flatten() {
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        let made = entry.file_name() == "target" || entry.file_name() == ".git";
-        if entry.file_type().unwrap().is_dir() {
-            if !made {
-                fs::create_dir_all(&to).unwrap();
-                copy(&from, &to);
-            }
-        } else if from.extension().is_none_or(|extension| extension != "wasm") {
-            fs::copy(from, to).unwrap();
-        }
-    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What is done with the plugin, apart from it: building, verifying, running it in a gateway.
 
 pub mod build;
+pub mod checkout;
 pub mod cleanup;
 pub mod command;
 pub mod cost;
@@ -12,6 +13,7 @@ pub mod http2;
 pub mod httpbin;
 pub mod image;
 pub mod ledger;
+pub mod mutate;
 mod pip;
 pub mod probe;
 pub mod process;

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use header_gate_tools::{command, cost, demo, differ, image, probe, robustness, root, soak};
+use header_gate_tools::{
+    command, cost, demo, differ, image, mutate, probe, robustness, root, soak,
+};
 use lexopt::{Arg, Parser};
 
 const HELP: &str = "\
@@ -18,6 +20,7 @@ Usage: gate COMMAND [OPTIONS]
   differ  compares the plugin with other statements of its rule (docs/robustness.md)
   soak    sends the plugin millions of requests (docs/robustness.md)
   draw    draws docs/robustness.md
+  mutate  breaks the plugin in every way that matters and sees the tests notice
 
 gate COMMAND --help tells more.
 ";
@@ -43,6 +46,7 @@ fn run(mut args: Parser) -> Result<()> {
         Some(Arg::Value(name)) if name == "differ" => differ::run(&root(), args),
         Some(Arg::Value(name)) if name == "soak" => soak::run(&root(), args),
         Some(Arg::Value(name)) if name == "draw" => robustness::run(&root(), args),
+        Some(Arg::Value(name)) if name == "mutate" => mutate::run(&root(), args),
         Some(Arg::Long("help") | Arg::Short('h')) => {
             print!("{HELP}");
             Ok(())
