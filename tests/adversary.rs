@@ -103,6 +103,27 @@ fn every_address_but_the_lent_one_denies() {
 }
 
 #[test]
+fn two_wrongs_do_not_make_up_for_each_other() {
+    let mut vm = vm_with_stale_value();
+    let lent = lent(&mut vm);
+    for value in [VALUE, b"TRUE"] {
+        for wrong in numbers().filter(|&number| number != 0) {
+            let data = Some(Place::At(lent ^ wrong));
+            for status in [wrong, 1] {
+                let reply = Reply { data, status, ..Reply::honest(Some(value)) };
+                assert_denied(&vm.request_with(reply).unwrap());
+            }
+        }
+    }
+    let honest = Reply::honest(Some(b"TRUE"));
+    for one in 0..32 {
+        assert_denied(&vm.request_with(Reply { status: 1 << one, ..honest.clone() }).unwrap());
+        let data = Some(Place::At(lent ^ (1 << one)));
+        assert_denied(&vm.request_with(Reply { data, ..honest.clone() }).unwrap());
+    }
+}
+
+#[test]
 fn what_an_earlier_request_left_denies() {
     let mut vm = vm_with_stale_value();
     let lent = Place::At(lent(&mut vm));

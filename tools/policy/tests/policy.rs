@@ -58,6 +58,7 @@ fn each_mistake_is_named_with_its_file_and_key() {
         ("\"true\"", "\"true \"", "`values[0]` begins or ends with a blank"),
         ("\"true\"", "\"tr\\u007fe\"", "`values[0]` holds the control byte 0x7f"),
         ("\"true\"", "true", "`values[0]` is a TOML boolean, not a string"),
+        ("[deny]", "secret = 1\n[deny]", "`secret` is a TOML integer, not true or false"),
         ("status = 403", "", "`deny.status` is missing"),
         ("status = 403", "status = 199", "`deny.status` is 199, not between 200 and 599"),
         ("status = 403", "status = 600", "`deny.status` is 600, not between 200 and 599"),
@@ -122,6 +123,8 @@ fn the_log_names_the_rule_and_never_a_secret() {
     let policy = parse(GOOD).unwrap();
     let denial = "allow header not found or is not true or yes, deny by default";
     assert_eq!(policy.denial(), denial);
+    let open = parse(&GOOD.replace("[deny]", "secret = false\n[deny]")).unwrap();
+    assert_eq!(open, policy);
     let secret = parse(&GOOD.replace("[deny]", "secret = true\n[deny]")).unwrap();
     let denial = "allow header not found or is not an accepted value, deny by default";
     assert_eq!(secret.denial(), denial);
