@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use header_gate_policy::Policy;
 use header_gate_tools::build::artifact;
 use header_gate_tools::envoy::config::{Listener, config};
 use header_gate_tools::envoy::{Envoy, NEWEST, Options, install};
@@ -18,7 +19,7 @@ use header_gate_tools::http1::Connection;
 use header_gate_tools::image::pin;
 use header_gate_tools::variant::Variant;
 use schemas::Schemas;
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{module, root};
 use tempfile::TempDir;
 
@@ -31,6 +32,9 @@ const PINNED: [(&str, &str); 4] = [
     ("istio-gateway-api", "url: oci://"),
     ("istio-ingress", "url: oci://"),
 ];
+
+/// Nets behind the gate, which repeat its rule. tests/limits.rs runs the first.
+const NETS: [&str; 2] = ["envoy-net.yaml", "istio-ingress/net.yaml"];
 
 /// `deploy/` with a pinned image and the plugin for the EnvoyFilter.
 fn deploy() -> TempDir {
@@ -154,6 +158,42 @@ fn the_envoyfilter_carries_a_filter_that_envoy_runs() {
 }
 
 #[test]
+fn the_net_of_istio_is_valid_and_a_wrong_one_refused() {
+    let net = fs::read_to_string(root().join("deploy").join(NETS[1])).unwrap();
+    assert_valid(std::slice::from_ref(&net));
+    for (right, wrong) in [
+        ("action: DENY", "action: DENIED"),
+        ("selector:", "selectors:"),
+        ("kind: AuthorizationPolicy", "kind: AuthorisationPolicy"),
+    ] {
+        let problems = Schemas::get().problems(&[net.replace(right, wrong)]).remove(0);
+        assert!(!problems.is_empty(), "{wrong} is taken");
+    }
+}
+
+#[test]
+fn the_nets_have_the_rule_of_the_policy() {
+    let Policy { header, values, .. } = support::policy(&Variant::default());
+    let [envoy, istio] = NETS.map(|name| {
+        Schemas::get().json(&fs::read_to_string(root().join("deploy").join(name)).unwrap())
+    });
+    let exact = |value| json!({ "header": { "name": header, "string_match": { "exact": value } } });
+    let rules = &envoy[0]["typed_config"]["rules"];
+    assert_eq!(rules["action"], "ALLOW");
+    let principals = &rules["policies"]["agreed"]["principals"];
+    assert_eq!(principals, &Value::from_iter(values.iter().map(exact)));
+    let rule = json!({ "key": format!("request.headers[{header}]"), "notValues": values });
+    assert_eq!(istio["spec"]["action"], "DENY");
+    assert_eq!(istio["spec"]["rules"], json!([{ "when": [rule] }]));
+    // It selects the pods that the gate is on.
+    let gate = fs::read_to_string(root().join("deploy/istio-ingress/wasmplugin.yaml")).unwrap();
+    let gate = Schemas::get().json(&gate);
+    for path in ["/spec/selector", "/metadata/namespace"] {
+        assert_eq!(istio.pointer(path).unwrap(), gate.pointer(path).unwrap());
+    }
+}
+
+#[test]
 fn the_static_envoy_is_valid() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("plugin.wasm"), module(&Variant::default())).unwrap();
@@ -229,7 +269,8 @@ fn no_file_of_deploy_is_left_out() {
                 assert!(says, "{}: neither validated nor says why not", file.display());
             }
         }
-        let known = path.is_dir() || name == "envoy.yaml" || name.ends_with(".sh");
+        let known = path.is_dir() || NETS.contains(&name) || name == "envoy.yaml";
+        let known = known || name.ends_with(".sh");
         assert!(known, "{name}: neither validated nor says why not");
     }
 }

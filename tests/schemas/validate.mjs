@@ -9,6 +9,7 @@ import { parseAllDocuments } from "yaml";
 const PACKAGES = {
   "extensions.istio.io": "@kubernetes-models/istio",
   "networking.istio.io": "@kubernetes-models/istio",
+  "security.istio.io": "@kubernetes-models/istio",
   "gateway.envoyproxy.io": "@kubernetes-models/envoy-gateway",
 };
 

@@ -6,10 +6,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use header_gate_host::{LocalResponse, Plugin, Vm};
 use header_gate_policy::Policy;
 use header_gate_tools::build;
+use header_gate_tools::envoy::Envoy;
 use header_gate_tools::variant::Variant;
 
 /// The repository's root.
@@ -65,5 +68,23 @@ pub fn denial(variant: &Variant) -> LocalResponse {
         headers: deny.headers.into_iter().map(|(n, v)| (n.into(), v.into())).collect(),
         body: deny.body.into(),
         grpc_status: -1,
+    }
+}
+
+/// Virtual machines of all plugins that `envoy` has: one for each worker, one for the main thread, and
+/// one that the others are cloned from.
+pub fn virtual_machines(envoy: &Envoy) -> usize {
+    let stats = envoy.admin("/stats?filter=^wasm.envoy.wasm.runtime.v8.active$").unwrap();
+    let active = stats.trim_end().rsplit(": ").next().and_then(|number| number.parse().ok());
+    active.unwrap_or_else(|| panic!("Envoy has no such gauge: {stats:?}"))
+}
+
+/// Waits until `condition` holds; `otherwise` says what it means if it never does.
+#[track_caller]
+pub fn until(otherwise: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{otherwise}");
+        thread::sleep(Duration::from_millis(20));
     }
 }
