@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -74,7 +74,13 @@ fn assert_row(table: &str, check: &str, seen: &str, verdict: &str) {
     assert_eq!(end.collect::<Vec<_>>(), [verdict, seen], "{check} in\n{table}");
 }
 
-const DENIED: [&str; 3] = ["no header", "a wrong value", "a byte that is not UTF-8"];
+const DENIED: [&str; 5] = [
+    "no header",
+    "an empty value",
+    "a wrong value",
+    "value 1 of 1, altered",
+    "a byte that is not UTF-8",
+];
 const PASSED: [&str; 2] = ["value 1 of 1", "value 1, afterwards"];
 
 #[test]
@@ -105,7 +111,7 @@ fn a_gateway_without_the_gate_fails() {
     for check in DENIED {
         assert_row(&table, check, "4 x 200", "FAILED");
     }
-    assert!(error.contains("3 of 5 checks failed"), "{error}");
+    assert!(error.contains("5 of 7 checks failed"), "{error}");
 }
 
 #[test]
@@ -115,7 +121,7 @@ fn a_plugin_that_dies_fails() {
     let (table, error) = assert_fails(&[&url]);
     assert_row(&table, "a byte that is not UTF-8", "64 x 503", "FAILED");
     assert_row(&table, "value 1, afterwards", "64 x 503", "FAILED");
-    assert!(error.contains("5 of 5 checks failed"), "{error}");
+    assert!(error.contains("7 of 7 checks failed"), "{error}");
 }
 
 #[test]
@@ -190,34 +196,31 @@ fn a_plugin_that_was_never_fetched_fails() {
     }
 }
 
-/// A gateway whose connection number `bad` reaches no gate. Serves until the test ends.
-fn lopsided(bad: usize) -> String {
+/// A gateway that lets a request pass by the number of its connection, from 1 on, and the value of
+/// its header. It adds `more` to each head. Serves until the test ends.
+fn fake(
+    more: &'static str,
+    passes: impl Fn(usize, Option<&[u8]>) -> bool + Send + 'static,
+) -> String {
     let policy = policy(&Variant::default());
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
-        for (number, stream) in listener.incoming().enumerate() {
+        for (number, stream) in (1..).zip(listener.incoming()) {
             let mut stream = BufReader::new(stream.unwrap());
-            loop {
-                let mut head = String::new();
-                while !head.ends_with("\r\n\r\n") {
-                    let mut line = Vec::new();
-                    if stream.read_until(b'\n', &mut line).unwrap_or(0) == 0 {
-                        break;
-                    }
-                    head += &String::from_utf8_lossy(&line);
-                }
-                let accepted = format!("\r\n{}: {}\r\n", policy.header, policy.values[0]);
-                let answer = if number + 1 == bad || head.contains(&accepted) {
-                    "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned()
+            while let Some(head) = request(&mut stream) {
+                let name = format!("{}: ", policy.header);
+                let value = head.iter().find_map(|line| line.strip_prefix(name.as_bytes()));
+                let answer = if passes(number, value) {
+                    format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{more}\r\n")
                 } else {
                     let deny = &policy.deny;
                     let pairs = deny.headers.iter().map(|(n, v)| format!("{n}: {v}\r\n"));
                     let (status, size) = (deny.status, deny.body.len());
-                    let head = format!("HTTP/1.1 {status} No\r\nContent-Length: {size}\r\n");
+                    let head = format!("HTTP/1.1 {status} No\r\nContent-Length: {size}\r\n{more}");
                     head + &pairs.collect::<String>() + "\r\n" + &deny.body
                 };
-                if head.is_empty() || stream.get_mut().write_all(answer.as_bytes()).is_err() {
+                if stream.get_mut().write_all(answer.as_bytes()).is_err() || !more.is_empty() {
                     break;
                 }
             }
@@ -226,14 +229,131 @@ fn lopsided(bad: usize) -> String {
     url
 }
 
+/// The lines of a request; none at the end of the connection.
+fn request(stream: &mut BufReader<TcpStream>) -> Option<Vec<Vec<u8>>> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        stream.read_until(b'\n', &mut line).ok().filter(|&size| size > 0)?;
+        match line.strip_suffix(b"\r\n")? {
+            [] => return Some(lines),
+            line => lines.push(line.to_vec()),
+        }
+    }
+}
+
 #[test]
 fn one_connection_past_the_gate_is_enough_to_fail() {
-    assert_ok(&[&lopsided(8), "--connections", "7"]);
-    let (table, error) = assert_fails(&[&lopsided(8), "--connections", "8"]);
+    let lopsided = || fake("", |number, value| number == 8 || value == Some(b"true"));
+    assert_ok(&[&lopsided(), "--connections", "7"]);
+    let (table, error) = assert_fails(&[&lopsided(), "--connections", "8"]);
     for check in DENIED {
         assert_row(&table, check, "1 x 200, 7 x denied", "FAILED");
     }
-    assert!(error.contains("3 of 5 checks failed"), "{error}");
+    assert!(error.contains("5 of 7 checks failed"), "{error}");
+}
+
+#[test]
+fn a_gate_that_does_not_compare_the_whole_value_fails() {
+    type Value<'a> = Option<&'a [u8]>;
+    let gates: [(fn(Value) -> bool, _); 3] = [
+        (|value| value.is_some_and(|v| v.len() == 4), "value 1 of 1, altered"),
+        (
+            |value| value.is_some_and(|v| v.starts_with(b"tru") && v.len() == 4),
+            "value 1 of 1, altered",
+        ),
+        (|value| matches!(value, Some(b"true" | b"")), "an empty value"),
+    ];
+    for (passes, check) in gates {
+        let url = fake("", move |_, value| passes(value));
+        let (table, error) = assert_fails(&[&url, "--connections", "1"]);
+        assert_row(&table, check, "1 x 200", "FAILED");
+        assert!(error.contains("1 of 7 checks failed"), "{error}");
+    }
+}
+
+#[test]
+fn a_withdrawn_value_that_still_passes_fails() {
+    let keys = policy(&Variant::default().with_policy(root().join("policies/api-key.toml"))).values;
+    let [old, new] = keys.try_into().unwrap();
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("policy.toml");
+    let text = fs::read_to_string(root().join("policy.toml")).unwrap();
+    fs::write(&file, text.replace("\"true\"", &format!("{new:?}"))).unwrap();
+    let arguments = ["--policy", file.to_str().unwrap(), "--connections", "2"];
+    let probe = |url: &str, denied: &[&str], ok| {
+        let arguments = [&[url], &arguments[..], denied].concat();
+        let table = if ok { assert_ok(&arguments) } else { assert_fails(&arguments).0 };
+        assert!(!table.contains(&old), "{table}");
+        table
+    };
+
+    let before = fake("", {
+        let keys = [old.clone(), new.clone()];
+        move |_, value| keys.iter().any(|key| value == Some(key.as_bytes()))
+    });
+    probe(&before, &[], true);
+    let table = probe(&before, &["--denied", "never", "--denied", &old], false);
+    assert_row(&table, "--denied 1 of 2", "2 x denied", "ok");
+    assert_row(&table, "--denied 2 of 2", "2 x 200", "FAILED");
+
+    let after = fake("", {
+        let new = new.clone();
+        move |_, value| value == Some(new.as_bytes())
+    });
+    let table = probe(&after, &["--denied", &old], true);
+    assert_row(&table, "--denied 1 of 1", "2 x denied", "ok");
+}
+
+#[test]
+fn a_gateway_that_closes_its_connections_is_believed() {
+    let good = |_, value: Option<&[u8]>| value == Some(b"true");
+    // It says so, in its own way.
+    assert_ok(&[&fake("Connection: Close\r\n", good), "--connections", "2"]);
+    // It does not, as when it drains; and this one closes every connection after one answer.
+    assert_ok(&[&fake("X-Drains: yes\r\n", good), "--connections", "2"]);
+}
+
+#[test]
+fn a_stream_behind_the_gate_is_not_waited_for() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let upstream = listener.local_addr().unwrap().port();
+    // Events without an end; the connections stay open until the test ends.
+    thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            if request(&mut stream).is_some() {
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
+                write!(stream.get_mut(), "{head}\r\nevent: one\n\n").unwrap();
+            }
+            open.push(stream);
+        }
+    });
+    let (_envoy, url) = start(Listener::new("gate").wasm(&plugin()).upstream(upstream)).unwrap();
+    let table = assert_ok(&[&url, "--connections", "2"]);
+    assert_row(&table, "value 1 of 1", "2 x 200", "ok");
+    assert_row(&table, "no header", "2 x denied", "ok");
+}
+
+#[test]
+fn the_admin_api_tells_whether_each_worker_has_its_virtual_machine() {
+    let (envoy, url) = gate(&plugin());
+    let admin = format!("http://127.0.0.1:{}", envoy.admin_port());
+    let table = assert_ok(&[&url, "--admin", &admin, "--connections", "2"]);
+    assert_row(&table, "virtual machines", "4", "ok");
+    // Of an Envoy without a plugin, whatever the answers say.
+    let (other, _) = start(Listener::new("gate")).unwrap();
+    let admin = format!("http://127.0.0.1:{}", other.admin_port());
+    let (table, error) = assert_fails(&[&url, "--admin", &admin, "--connections", "2"]);
+    assert_row(&table, "virtual machines", "0", "FAILED");
+    assert!(error.contains("1 of 8 checks failed"), "{error}");
+    // The gate itself is no admin API.
+    let (_, error) = assert_fails(&[&url, "--admin", &url, "--connections", "2"]);
+    assert!(
+        error.contains("does not tell the virtual machines") && error.contains("403"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -264,11 +384,14 @@ fn what_cannot_be_probed_is_one_error() {
     for (arguments, parts) in [
         (&[][..], ["a URL is missing", "http://127.0.0.1:10000/"]),
         (&[url], ["cannot connect to 127.0.0.1:1", "refused"]),
-        (&["http://gate.invalid/"], ["cannot connect to gate.invalid:80", "lookup"]),
+        (&["http://gate.invalid/"], ["cannot find gate.invalid:80", "lookup"]),
         (&["https://127.0.0.1/"], ["plain HTTP", "port-forward"]),
         (&[url, "--policy", bad], [bad, "`values` is empty"]),
         (&[url, "--policy", "none.toml"], ["none.toml", "cannot be read"]),
         (&[url, "--connections", "0"], ["--connections \"0\"", "above 0"]),
+        (&[url, "--denied", "true"], ["--denied 1", "accepts this value"]),
+        (&[url, "--denied", "a", "--denied", "b\r\nc: d"], ["--denied 2", "control character"]),
+        (&[url, "--admin", "127.0.0.1:9901"], ["127.0.0.1:9901", "does not begin with http://"]),
         (&[url, "--host", "a b"], ["--host \"a b\"", "' '"]),
         (&[url, url], [url, "--help"]),
         (&[url, "--polcy"], ["'--polcy'", "--help"]),

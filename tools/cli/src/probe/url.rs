@@ -17,8 +17,9 @@ impl Url {
         let refuse = |why: &str| format!("{url:?} is not http://host[:port][/path]: {why}");
         if url.starts_with("https://") {
             bail!(
-                "{url}: the probe speaks plain HTTP. Ask each gateway from behind its TLS, such as \
-                 by `kubectl port-forward POD 8080:80` and `deploy/probe.sh http://127.0.0.1:8080/ \
+                "{url}: the probe speaks plain HTTP. Ask each gateway's pod at its port without TLS \
+                 (its containerPort, not the Service's; Istio's ingress has 8080 or 80), such as by \
+                 `kubectl port-forward POD 8080:8080` and `deploy/probe.sh http://127.0.0.1:8080/ \
                  --host NAME`"
             );
         }
