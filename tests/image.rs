@@ -16,7 +16,7 @@ use header_gate_tools::image::pin;
 use header_gate_tools::variant::Variant;
 use registry::Registry;
 use serde_json::Value;
-use support::root;
+use support::{module, root};
 use tempfile::TempDir;
 
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -235,28 +235,105 @@ fn the_build_context_is_the_plugin_alone() {
     assert_eq!(tar("-tf", &layer), b"plugin.wasm\n");
 }
 
-/// Docker needs a daemon, which nothing here has: a script in its place answers as docker 28 does.
-#[test]
-fn docker_is_asked_for_one_manifest_and_its_digest() {
-    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+/// Docker needs a daemon, which nothing here has: a script in its place says what docker 28 does.
+fn docker(push: Push, at_the_push: &str) -> Push {
     let script = format!(
         r#"case "$1" in
 version) echo 28.2.2 ;;
 build) [ "$BUILDX_NO_DEFAULT_ATTESTATIONS$SOURCE_DATE_EPOCH" = 10 ] || exit 1
-  for last; do :; done; cmp "$last/plugin.wasm" {plugin} || exit 1 ;;
-push) [ "$2" = r.example.com/gate:1 ] ;;
-image) echo '["other.example.com/gate@sha256:00","r.example.com/gate@{digest}"]' ;;
+  for last; do :; done; cmp "$last/plugin.wasm" {} ;;
+push) echo "The push refers to repository [${{2%:*}}]"; {at_the_push} ;;
+*) exit 1 ;;
 esac"#,
-        plugin = plugin().display(),
+        plugin().display(),
     );
-    let push = Push::new("docker").plugin(&plugin()).program("docker", &script);
-    assert_eq!(
-        push.args(&["r.example.com/gate:1"]).succeeds(),
-        format!("r.example.com/gate@{digest}")
+    push.plugin(&plugin()).program("docker", &script)
+}
+
+#[test]
+fn docker_is_asked_for_one_manifest_and_its_digest() {
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    let said = format!("echo '5f70bf18a086: Pushed'; echo '1: digest: {digest} size: 527'");
+    // Docker Hub's name, as any other, is pinned as it was given.
+    for image in ["r.example.com/gate", "docker.io/team/gate"] {
+        let push = docker(Push::new("docker"), &said).args(&[&format!("{image}:1")]);
+        assert_eq!(push.succeeds(), format!("{image}@{digest}"));
+    }
+    for said in [":", "echo '1: digest: sha256:00 size: 527'"] {
+        let push = docker(Push::new("docker"), said).args(&["r.example.com/gate:1"]);
+        push.fails("docker does not tell the image's digest");
+    }
+}
+
+#[test]
+fn what_was_pushed_is_told_though_it_cannot_be_pinned() {
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    let mut push = Push::new("docker");
+    let gone = push.folder.path().join("gone");
+    fs::create_dir(&gone).unwrap();
+    push = docker(push, &format!("rmdir {}; echo '1: digest: {digest} size: 1'", gone.display()));
+    push.command.arg("--pin").arg(gone.join("pin.yaml")).arg("r.example.com/gate:1");
+    let output = push.run();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(output.stdout, format!("r.example.com/gate@{digest}\n").as_bytes());
+    assert!(
+        stderr.contains("error: the image is pushed, but not pinned: cannot write"),
+        "{stderr}"
     );
-    let silent =
-        Push::new("").plugin(&plugin()).program("docker", r#"[ "$1" != image ] || echo '[]'"#);
-    silent.args(&["r.example.com/gate:1"]).fails("docker does not tell the image's digest");
+}
+
+/// The floor with `from` replaced, which has to be there.
+fn floor(from: &str, to: &str) -> Vec<u8> {
+    let text = fs::read_to_string(root().join("benches/floor.wat")).unwrap();
+    assert!(text.contains(from), "{from}");
+    wat::parse_str(text.replacen(from, to, 1)).unwrap()
+}
+
+#[test]
+fn what_is_not_the_policy_s_gate_is_not_pushed() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("other.wasm");
+    let compare = "(i64.ne (i64.load (i32.const 8)) (i64.const 0x465757274))";
+    for (wasm, part) in [
+        (b"\0asm\x01\0\0\0".to_vec(), "it does not start: no memory is exported"),
+        (
+            wat::parse_file(root().join("benches/empty.wat")).unwrap(),
+            "value 1: proxy_on_request_headers is not exported",
+        ),
+        (floor(compare, "(i32.const 0)"), "value 1, altered: is not denied"),
+        (floor(compare, "(i32.const 1)"), "value 1: does not pass"),
+        (floor("(i32.const 1))\n      (else", "(i32.const 0))\n      (else"), "passes as well"),
+        (floor("\"allow\"", "\"alloy\""), "value 1: it asks for \"alloy\", not for \"allow\""),
+        (floor("rust version", "Rust version"), "is denied with another body"),
+        (floor("text/plain", "text/html "), "is denied with other headers"),
+        (floor("(i32.const 403)", "(i32.const 401)"), "is denied with 401, not 403"),
+        (floor("(then", "(then (unreachable)"), "value 1, altered: wasm trap: wasm `unreachable`"),
+        (floor("(then", "(then (loop (br 0))"), "wasm trap: all fuel consumed"),
+        (module(&Variant::baseline()), "value 1, altered: wasm trap"),
+    ] {
+        fs::write(&file, wasm).unwrap();
+        // A tool that pushes nothing.
+        let push = Push::new("docker").program("docker", r#"[ "$1" = version ]"#);
+        push.plugin(&file).args(&["r.example.com/gate:1"]).fails(part);
+    }
+    let push = Push::new("docker").program("docker", r#"[ "$1" = version ]"#);
+    push.plugin(&file).args(&["r.example.com/gate:1"]).fails("other.wasm is not the gate that ");
+}
+
+#[test]
+fn another_policy_s_gate_is_built_and_pushed_under_its_own_name_only() {
+    let registry = Registry::start();
+    let policy = root().join("policies/api-key.toml");
+    let policy = policy.to_str().unwrap();
+    let wrong = Push::new("buildah").plugin(&plugin()).args(&["--policy", policy]);
+    wrong.args(&[&registry.image("gate")]).fails("value 1: it asks for \"allow\"");
+    assert!(registry.is_empty());
+    let named =
+        Push::new("buildah").args(&["--policy", policy, &registry.image("gate")]).succeeds();
+    let image = Image::pull(&registry, &named);
+    let variant = Variant::default().with_policy(policy);
+    assert_eq!(tar("-xOzf", &image.file("/layers/0")), module(&variant));
 }
 
 /// No package registry has oras: a script in its place takes the layout as `oras cp` does.
@@ -286,6 +363,11 @@ fn what_is_wrong_is_told_in_one_error() {
     let no_plugin = Push::new("buildah").plugin(&root().join("policy.toml"));
     no_plugin.args(&[&image]).fails("policy.toml is not a plugin");
     push("buildah").args(&["--pin", "no/folder/pin.yaml", &image]).fails("there is no such folder");
+    push("buildah").args(&["--pin", "deploy", &image]).fails("cannot write deploy: it is a folder");
+    push("buildah")
+        .args(&["--pin", "/proc/pin.yaml", &image])
+        .fails("cannot write /proc/pin.yaml: ");
+    push("buildah").args(&["--policy", "none.toml", &image]).fails("none.toml: cannot be read");
     let dead = push("docker").program("docker", "echo 'no daemon' >&2; exit 1");
     dead.args(&[&image]).fails("which does not work: docker version: no daemon");
     assert!(registry.is_empty());

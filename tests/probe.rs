@@ -255,8 +255,8 @@ fn one_connection_past_the_gate_is_enough_to_fail() {
 
 #[test]
 fn a_gate_that_does_not_compare_the_whole_value_fails() {
-    type Value<'a> = Option<&'a [u8]>;
-    let gates: [(fn(Value) -> bool, _); 3] = [
+    type Gate = fn(Option<&[u8]>) -> bool;
+    let gates: [(Gate, _); 3] = [
         (|value| value.is_some_and(|v| v.len() == 4), "value 1 of 1, altered"),
         (
             |value| value.is_some_and(|v| v.starts_with(b"tru") && v.len() == 4),

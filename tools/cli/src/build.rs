@@ -114,7 +114,8 @@ pub fn put(file: &Path, wasm: &[u8]) -> Result<()> {
     let place = || format!("cannot write {}", file.display());
     let mut new = builder.tempfile_in(folder.unwrap_or(Path::new("."))).with_context(place)?;
     new.write_all(wasm).with_context(place)?;
-    new.persist(file).with_context(place)?;
+    // The other part of its error says the same again.
+    new.persist(file).map_err(|error| error.error).with_context(place)?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! `gate push`: the plugin in a registry, and its digest where the manifests take it from.
+//! `deploy/push.sh`: the plugin in a registry, and its digest where the manifests take it from.
 
 mod artifact;
 pub mod pin;
@@ -6,13 +6,16 @@ mod reference;
 mod tool;
 
 use std::env;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
+use header_gate_policy::Policy;
 use lexopt::prelude::*;
+use tempfile::NamedTempFile;
 
 use crate::cleanup::Folder;
 use crate::variant::Variant;
@@ -30,14 +33,16 @@ fn help() -> String {
         "\
 Pushes the plugin to a registry, prints REGISTRY/NAME@sha256:DIGEST, and writes that to
 {PIN}, from where `kubectl apply -k` of the manifests takes it.
-Builds plugin.wasm by policy.toml first.
+Builds the plugin by its policy first, and runs it: what does not decide as the policy says is not
+pushed.
 
 Usage: deploy/push.sh [options] IMAGE
   IMAGE                REGISTRY/NAME[:TAG], such as registry.example.com/team/header-gate:1.0;
                        TAG is the plugin's version if it is left out
   --artifact           an OCI artifact in Wasm's own media types instead of an image
   --plain-http         the registry speaks no TLS (docker asks its daemon's configuration instead)
-  --plugin FILE        this module instead, such as one of another policy
+  --policy FILE        the rule and the answer [policy.toml]
+  --plugin FILE        this module of that policy, instead of one that is built now
   --pin FILE           write the digest here instead
   --help               this text
 Environment:
@@ -53,6 +58,7 @@ struct Options {
     image: Reference,
     artifact: bool,
     plain_http: bool,
+    policy: PathBuf,
     plugin: Option<PathBuf>,
     pin: PathBuf,
 }
@@ -60,12 +66,14 @@ struct Options {
 impl Options {
     /// The options in `args`; none if help was asked for.
     fn parse(root: &Path, mut args: lexopt::Parser) -> Result<Option<Self>> {
-        let (mut artifact, mut plain_http, mut plugin) = (false, false, None);
+        let (mut artifact, mut plain_http) = (false, false);
+        let (mut policy, mut plugin) = (root.join("policy.toml"), None);
         let (mut image, mut pin) = (None, root.join(PIN));
         while let Some(argument) = args.next()? {
             match argument {
                 Long("artifact") => artifact = true,
                 Long("plain-http") => plain_http = true,
+                Long("policy") => policy = args.value()?.into(),
                 Long("plugin") => plugin = Some(args.value()?.into()),
                 Long("pin") => pin = args.value()?.into(),
                 Long("help") | Short('h') => return Ok(None),
@@ -78,38 +86,59 @@ impl Options {
              deploy/push.sh registry.example.com/team/header-gate:1.0",
         )?;
         let image = Reference::parse(&image, &version(root)?)?;
-        Ok(Some(Self { image, artifact, plain_http, plugin, pin }))
+        Ok(Some(Self { image, artifact, plain_http, policy, plugin, pin }))
+    }
+
+    /// Whether the digest can be written, before anything is pushed.
+    fn check_pin(&self) -> Result<()> {
+        let pin = self.pin.display();
+        let folder = self.pin.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        ensure!(folder.is_dir(), "cannot write {pin}: there is no such folder");
+        ensure!(!self.pin.is_dir(), "cannot write {pin}: it is a folder");
+        NamedTempFile::new_in(folder).map(drop).with_context(|| format!("cannot write {pin}"))
     }
 }
 
-/// Runs `gate push` with the arguments that follow.
+/// Runs `deploy/push.sh` with the arguments that follow. `check` tells whether a module is the gate of
+/// a policy.
 ///
 /// # Errors
-/// A bad option, no tool, no plugin, or a registry that does not take it. The digest is written
-/// after the push has succeeded, or not at all.
-pub fn run(args: lexopt::Parser) -> Result<()> {
+/// A bad option or policy, no tool, no plugin, one that `check` refuses, or a registry that does not
+/// take it. The digest is written after the push has succeeded, or not at all.
+pub fn run(
+    args: impl IntoIterator<Item = OsString>,
+    check: impl Fn(&[u8], &Policy) -> Result<()>,
+) -> Result<()> {
     let root = crate::root();
     let mut out = io::stdout().lock();
-    let Some(options) = Options::parse(&root, args)? else {
+    let Some(options) = Options::parse(&root, lexopt::Parser::from_args(args))? else {
         return Ok(out.write_all(help().as_bytes())?);
     };
-    let folder = options.pin.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    ensure!(folder.is_dir(), "cannot write {}: there is no such folder", options.pin.display());
+    let policy = Policy::read(&options.policy)?;
+    options.check_pin()?;
+    let plugin = || plugin(&root, &options, |wasm| check(wasm, &policy));
     let digest = if options.artifact {
-        push_artifact(&root, &options)?
+        push_artifact(&options, plugin)?
     } else {
-        push_image(&root, &options)?
+        push_image(&root, &options, plugin)?
     };
     let pinned = options.image.at(&digest);
-    build::put(&options.pin, pin::kustomization(&pinned).as_bytes())?;
+    // First, so that it is known though it may not be pinned.
+    writeln!(out, "{pinned}")?;
+    build::put(&options.pin, pin::kustomization(&pinned).as_bytes())
+        .context("the image is pushed, but not pinned")?;
     eprintln!("pinned in {}", options.pin.display());
-    Ok(writeln!(out, "{pinned}")?)
+    Ok(())
 }
 
-fn push_image(root: &Path, options: &Options) -> Result<String> {
+fn push_image(
+    root: &Path,
+    options: &Options,
+    plugin: impl FnOnce() -> Result<Vec<u8>>,
+) -> Result<String> {
     let builder = Builder::find(forced().as_deref())?;
-    let wasm = plugin(root, options.plugin.as_deref())?;
+    let wasm = plugin()?;
     // A folder with nothing else, and a file of no particular time: the same module makes the same
     // layer, whoever builds it.
     let context = Folder::new().context("no temporary folder for the image")?;
@@ -121,9 +150,9 @@ fn push_image(root: &Path, options: &Options) -> Result<String> {
     builder.push(&options.image, options.plain_http, context.path())
 }
 
-fn push_artifact(root: &Path, options: &Options) -> Result<String> {
+fn push_artifact(options: &Options, plugin: impl FnOnce() -> Result<Vec<u8>>) -> Result<String> {
     let copier = Copier::find(forced().as_deref())?;
-    let wasm = plugin(root, options.plugin.as_deref())?;
+    let wasm = plugin()?;
     let layout = Folder::new().context("no temporary folder for the artifact")?;
     let digest = artifact::write_layout(layout.path(), &wasm)?;
     copier.push(layout.path(), &digest, &options.image, options.plain_http)?;
@@ -135,19 +164,27 @@ fn forced() -> Option<String> {
     env::var("HEADER_GATE_TOOL").ok().filter(|name| !name.is_empty())
 }
 
-/// The module to push: a named one, or the committed policy's, built anew.
-fn plugin(root: &Path, named: Option<&Path>) -> Result<Vec<u8>> {
-    let file = match named {
-        Some(file) => file.to_owned(),
+/// The module to push, a named one or the policy's, built anew; `check` has to let it pass.
+fn plugin(root: &Path, options: &Options, check: impl Fn(&[u8]) -> Result<()>) -> Result<Vec<u8>> {
+    let policy = options.policy.display();
+    let file = match &options.plugin {
+        Some(file) => file.clone(),
         None => {
-            eprintln!("gate: building {PLUGIN} ...");
-            build::artifact(root, &Variant::default())?
+            eprintln!("gate: building the plugin by {policy} ...");
+            let variant = Variant::default().with_policy(path::absolute(&options.policy)?);
+            build::artifact(root, &variant.normalized(root))?
         }
     };
     let wasm = fs::read(&file).with_context(|| {
         format!("cannot read the plugin {}; ./build.sh builds one", file.display())
     })?;
     verify::inspect(&wasm).with_context(|| format!("{} is not a plugin", file.display()))?;
+    check(&wasm).with_context(|| {
+        format!(
+            "{} is not the gate that {policy} describes (--policy FILE names another)",
+            file.display()
+        )
+    })?;
     Ok(wasm)
 }
 

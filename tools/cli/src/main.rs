@@ -3,9 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use header_gate_tools::{
-    command, cost, demo, differ, image, mutate, probe, robustness, root, soak,
-};
+use header_gate_tools::{command, cost, demo, differ, mutate, probe, robustness, root, soak};
 use lexopt::{Arg, Parser};
 
 const HELP: &str = "\
@@ -14,7 +12,6 @@ Usage: gate COMMAND [OPTIONS]
   build   builds and verifies the plugin (build.sh)
   verify  tells what a WebAssembly module can do
   try     runs the plugin in a real Envoy (deploy/try.sh)
-  push    pushes the plugin to a registry (deploy/push.sh)
   probe   checks a gate that serves (deploy/probe.sh)
   cost    measures what a filter costs Envoy (docs/cost.md)
   differ  compares the plugin with other statements of its rule (docs/robustness.md)
@@ -40,7 +37,6 @@ fn run(mut args: Parser) -> Result<()> {
         Some(Arg::Value(name)) if name == "build" => command::build(&root(), args.raw_args()?),
         Some(Arg::Value(name)) if name == "verify" => command::verify(args),
         Some(Arg::Value(name)) if name == "try" => demo::run(args),
-        Some(Arg::Value(name)) if name == "push" => image::run(args),
         Some(Arg::Value(name)) if name == "probe" => probe::run(args),
         Some(Arg::Value(name)) if name == "cost" => cost::run(&root(), args),
         Some(Arg::Value(name)) if name == "differ" => differ::run(&root(), args),

@@ -2,13 +2,14 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+
+use crate::cleanup::{Folder, Process};
 
 /// What cargo may be told from outside without changing the bytes that it makes.
 const HARMLESS: [&str; 8] = [
@@ -47,7 +48,10 @@ pub fn ask(command: &mut Command) -> Result<String> {
     let name = name(command);
     let output = command.stdin(Stdio::null()).output().with_context(|| name.clone())?;
     if !output.status.success() {
-        bail!("{name}: {}", last_line(&output.stderr, &output.status.to_string()));
+        bail!(
+            "{name}: {}",
+            last_line(&String::from_utf8_lossy(&output.stderr), &output.status.to_string())
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -57,33 +61,31 @@ pub fn ask(command: &mut Command) -> Result<String> {
 /// # Errors
 /// It does not start, fails (then with the last line that it wrote), or takes too long.
 pub fn run_quietly(command: &mut Command, limit: Duration) -> Result<()> {
+    run(command, limit).map(drop)
+}
+
+/// Runs `command` for at most `limit`; what it wrote. Nothing that it started is left behind.
+///
+/// # Errors
+/// As for [`run_quietly`].
+pub fn run(command: &mut Command, limit: Duration) -> Result<String> {
     let name = name(command);
-    let mut log = tempfile::tempfile()?;
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log.try_clone()?)
-        .spawn()
-        .with_context(|| name.clone())?;
+    let process = Process::start(command, Folder::new()?).with_context(|| name.clone())?;
     let end = Instant::now() + limit;
     let status = loop {
-        if let Some(status) = child.try_wait()? {
+        if let Some(status) = process.ended()? {
             break status;
         }
         if Instant::now() >= end {
-            child.kill()?;
-            child.wait()?;
             bail!("{name}: not done after {} seconds", limit.as_secs());
         }
         thread::sleep(Duration::from_millis(50));
     };
-    if status.success() {
-        return Ok(());
+    let said = process.log();
+    if !status.success() {
+        bail!("{name}: {}", last_line(&said, &status.to_string()));
     }
-    let mut text = Vec::new();
-    log.rewind()?;
-    log.read_to_end(&mut text)?;
-    bail!("{name}: {}", last_line(&text, &status.to_string()))
+    Ok(said)
 }
 
 /// The first `program` on PATH.
@@ -124,7 +126,51 @@ fn name(command: &Command) -> String {
     }
 }
 
-fn last_line(text: &[u8], otherwise: &str) -> String {
-    let text = String::from_utf8_lossy(text);
+fn last_line(text: &str, otherwise: &str) -> String {
     text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or(otherwise).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]);
+        shell
+    }
+
+    #[test]
+    fn what_a_program_writes_is_kept_or_the_last_of_it_told() {
+        let limit = Duration::from_secs(60);
+        assert_eq!(run(&mut shell("echo a; echo b >&2"), limit).unwrap(), "a\nb\n");
+        let error = run(&mut shell("echo a; echo b >&2; echo; exit 3"), limit).unwrap_err();
+        assert_eq!(error.to_string(), "sh -c: b");
+    }
+
+    #[test]
+    fn a_program_that_takes_too_long_takes_along_what_it_started() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let script = format!("sleep 1000 & echo $! >{}; wait", file.path().display());
+        let pid = || fs::read_to_string(file.path()).unwrap().trim().to_owned();
+        // Long enough for the shell to have started the other.
+        let mut limit = Duration::from_millis(200);
+        while pid().is_empty() {
+            let error = run(&mut shell(&script), limit).unwrap_err();
+            assert!(error.to_string().starts_with("sh -c: not done after"), "{error}");
+            limit *= 2;
+        }
+        // What is killed may still wait to be reaped.
+        let alive = || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", pid())).unwrap_or_default();
+            stat.contains("(sleep)") && !stat.contains(") Z")
+        };
+        let end = Instant::now() + Duration::from_secs(20);
+        while alive() {
+            assert!(Instant::now() < end, "{} is left", pid());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
 }

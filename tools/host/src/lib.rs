@@ -7,6 +7,7 @@
 
 pub mod budget;
 pub mod conformance;
+pub mod gate;
 mod imports;
 mod reply;
 
@@ -103,9 +104,14 @@ impl Plugin {
     /// # Errors
     /// The module traps while it starts.
     pub fn start(&self) -> Result<Vm> {
+        self.start_with(FUEL)
+    }
+
+    /// As [`Plugin::start`]; the virtual machine traps when it has burnt so much fuel.
+    fn start_with(&self, fuel: u64) -> Result<Vm> {
         let mut store = Store::new(self.module.engine(), State::default());
         // An engine that does not count fuel has none to set.
-        let _ = store.set_fuel(FUEL);
+        let _ = store.set_fuel(fuel);
         let instance = self.linker.instantiate(&mut store, &self.module)?;
         let memory = instance.get_memory(&mut store, "memory").context("no memory is exported")?;
         store.data_mut().allocator = ["malloc", "proxy_on_memory_allocate"]

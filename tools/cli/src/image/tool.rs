@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::reference::Reference;
-use crate::process::{ask, on_path, run_quietly};
+use crate::process::{ask, on_path, run, run_quietly};
 
 /// Long enough for a slow registry and the tools' own retries.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -73,11 +73,10 @@ impl Builder {
         push.arg("push");
         let refused = || format!("cannot push to {tagged}; is the registry up, are you logged in");
         if self == Self::Docker {
-            run_quietly(push.arg(&tagged), LIMIT).with_context(refused)?;
-            let mut inspect = Command::new("docker");
-            inspect.args(["image", "inspect", "--format", "{{json .RepoDigests}}", &tagged]);
-            let known: Vec<String> = serde_json::from_str(&ask(&mut inspect)?)?;
-            let digest = known.iter().find_map(|known| known.strip_prefix(&image.at("")));
+            let said = run(push.arg(&tagged), LIMIT).with_context(refused)?;
+            // Not what it knows of the image: that has digests of earlier pushes, and leaves out the
+            // registry where that is Docker Hub.
+            let digest = said.lines().rev().find_map(pushed_digest);
             return Ok(digest.context("docker does not tell the image's digest")?.to_owned());
         }
         let file = folder.join("digest");
@@ -86,6 +85,15 @@ impl Builder {
             .with_context(refused)?;
         Ok(fs::read_to_string(file).context("the push told no digest")?.trim().to_owned())
     }
+}
+
+/// The digest in `TAG: digest: sha256:DIGEST size: SIZE`, docker's last word on a push.
+fn pushed_digest(line: &str) -> Option<&str> {
+    let (_, digest) = line.split_once(": digest: ")?;
+    let (digest, _) = digest.split_once(" size: ")?;
+    let digits = digest.strip_prefix("sha256:")?;
+    let whole = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    whole.then_some(digest)
 }
 
 /// What copies an image layout to a registry.

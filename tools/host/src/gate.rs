@@ -1,0 +1,71 @@
+//! Whether a module is the gate that a policy describes, by a few requests to it.
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use header_gate_policy::Policy;
+
+use crate::{LocalResponse, Outcome, Plugin, Vm};
+
+/// Far more than a decision burns, and over in a moment.
+const FUEL: u64 = 100_000_000;
+
+/// Runs the module in `wasm` and asks what `policy` decides.
+///
+/// # Errors
+/// It is no Proxy-Wasm plugin, or does not decide as the policy says. No error tells a value: they
+/// may be secret.
+pub fn check(wasm: &[u8], policy: &Policy) -> Result<()> {
+    let plugin = Plugin::new(wasm).map_err(|error| anyhow!("{}", error.root_cause()))?;
+    let vm = plugin.start_with(FUEL);
+    let mut vm = vm.map_err(|error| anyhow!("it does not start: {}", error.root_cause()))?;
+    let values = || policy.values.iter().map(String::as_bytes).zip(1..);
+    let longest = values().map(|(value, _)| value.len()).max().unwrap_or_default();
+    for (value, n) in values() {
+        passes(&mut vm, policy, value).with_context(|| format!("value {n}"))?;
+        // No longer text, so no other accepted value.
+        let mut other = value.to_vec();
+        other[0] ^= 0x80;
+        denied(&mut vm, policy, Some(&other)).with_context(|| format!("value {n}, altered"))?;
+    }
+    for (what, value) in [
+        ("no header", None),
+        ("an empty value", Some(Vec::new())),
+        ("a longer value", Some(vec![b'x'; longest + 1])),
+        ("a byte that is not UTF-8", Some(b"\xff".to_vec())),
+    ] {
+        denied(&mut vm, policy, value.as_deref()).context(what)?;
+    }
+    // And nothing of all that has stayed.
+    values().try_for_each(|(value, n)| {
+        passes(&mut vm, policy, value).with_context(|| format!("value {n}"))
+    })
+}
+
+fn ask(vm: &mut Vm, policy: &Policy, value: Option<&[u8]>) -> Result<Outcome> {
+    // The end of the error is the trap; what is before it tells where in the module.
+    let outcome = vm.request(value).map_err(|error| anyhow!("{}", error.root_cause()))?;
+    for asked in &outcome.asked {
+        let name = String::from_utf8_lossy(&asked.key);
+        let header = &policy.header;
+        ensure!(name.eq_ignore_ascii_case(header), "it asks for {name:?}, not for {header:?}");
+        ensure!(asked.map == 0, "it asks map {}, not that of the request's headers", asked.map);
+    }
+    Ok(outcome)
+}
+
+fn passes(vm: &mut Vm, policy: &Policy, value: &[u8]) -> Result<()> {
+    ensure!(ask(vm, policy, Some(value))?.passes(), "does not pass");
+    Ok(())
+}
+
+fn denied(vm: &mut Vm, policy: &Policy, value: Option<&[u8]>) -> Result<()> {
+    let Outcome { action, response, .. } = ask(vm, policy, value)?;
+    let LocalResponse { status, headers, body, .. } = response.context("is not denied")?;
+    ensure!(action != crate::CONTINUE, "is answered, and passes as well");
+    let deny = &policy.deny;
+    ensure!(status == u32::from(deny.status), "is denied with {status}, not {}", deny.status);
+    ensure!(body == deny.body.as_bytes(), "is denied with another body");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let pairs: Vec<_> = headers.iter().map(|(name, value)| (text(name), text(value))).collect();
+    ensure!(pairs == deny.headers, "is denied with other headers");
+    Ok(())
+}
