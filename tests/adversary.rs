@@ -230,6 +230,20 @@ fn a_refused_answer_leaves_the_request_stopped() {
 }
 
 #[test]
+fn a_refused_log_line_changes_no_decision() {
+    let mut vm = start(&Variant::log());
+    for other_status in numbers().filter(|&status| status != 0) {
+        let refused = |reply| Reply { other_status, ..reply };
+        let good = vm.request_with(refused(Reply::honest(Some(VALUE)))).unwrap();
+        assert!(good.passes() && good.log.len() == 1, "{good:?}");
+        // The answer is refused as well.
+        let bad = vm.request_with(refused(Reply::default())).unwrap();
+        assert_eq!((bad.action, bad.response, bad.log.len()), (PAUSE, None, 2));
+    }
+    assert!(vm.request(Some(VALUE)).unwrap().passes());
+}
+
+#[test]
 fn interleaved_requests_do_not_mix() {
     for variant in fronts() {
         let mut vm = start(&variant);

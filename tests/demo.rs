@@ -201,7 +201,7 @@ fn another_policy_s_plugin_fails_the_check() {
     let other = Variant::default().with_policy(root().join("policies/api-key.toml"));
     let error =
         Try::new(&build::artifact(root(), &other).unwrap()).error("not answer as policy.toml");
-    assert!(error.contains("401 is not status 403") && error.contains("teapot"), "{error}");
+    assert!(error.contains("without `allow`, 401;") && error.contains("teapot"), "{error}");
 }
 
 #[test]

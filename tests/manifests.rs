@@ -126,8 +126,54 @@ fn nothing_is_rendered_before_an_image_is_pinned() {
     for (folder, _) in PINNED {
         for output in Schemas::get().kustomize(&deploy.path().join(folder)) {
             assert!(!output.status.success() && output.stdout.is_empty(), "{folder}");
+            // As docs/deploy.md shows it.
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert!(error.contains("unable to find one of 'kustomization.yaml'"), "{error}");
         }
     }
+}
+
+#[test]
+fn an_envoyfilter_without_a_module_is_not_rendered() {
+    let deploy = deploy();
+    for wrong in ["", "bm8gbW9kdWxl"] {
+        fs::write(deploy.path().join("istio-envoyfilter/plugin.base64"), wrong).unwrap();
+        for output in Schemas::get().kustomize(&deploy.path().join("istio-envoyfilter")) {
+            assert!(!output.status.success() && output.stdout.is_empty(), "{wrong:?}");
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert!(error.contains("options.index 1 is out of bounds"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn the_filter_order_of_envoy_gateway_is_valid() {
+    let file = root().join("deploy/envoy-gateway/filter-order.yaml");
+    let order = fs::read_to_string(file).unwrap();
+    assert_valid(std::slice::from_ref(&order));
+    let wrong = [
+        order.replacen("before: ", "befor: ", 1),
+        order.replacen("http.cors", "http.corse", 1),
+        order.replacen("filterOrder:", "filtersOrder:", 1),
+    ];
+    for (wrong, problems) in wrong.iter().zip(Schemas::get().problems(&wrong)) {
+        assert!(*wrong != order && !problems.is_empty(), "{wrong} is taken");
+    }
+}
+
+/// No schema of it is to be had; but it is YAML, and what it names is there.
+#[test]
+fn kong_s_configuration_names_what_it_has() {
+    let kong =
+        Schemas::get().json(&fs::read_to_string(root().join("deploy/kong/kong.yml")).unwrap());
+    assert_eq!(kong["_format_version"], "3.0");
+    let [service, chain] = ["services", "filter_chains"].map(|list| &kong[list][0]);
+    assert_eq!(
+        (&chain["service"], &chain["filters"][0]["name"]),
+        (&service["name"], &json!("header-gate"))
+    );
+    assert_eq!(service["routes"][0]["paths"], json!(["/"]));
+    assert!(service["url"].as_str().unwrap().starts_with("http://"));
 }
 
 fn statuses(port: u16) -> [u16; 2] {

@@ -19,6 +19,9 @@ use serde_json::json;
 use support::{module, policy, root};
 use tempfile::TempDir;
 
+/// Status, and who answered.
+const ACCESS_LOG: &str = "access log: %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%";
+
 fn start(listener: Listener) -> anyhow::Result<(Envoy, String)> {
     let config = config(&[listener]).to_string();
     let command = Command::new(install(root(), NEWEST).unwrap());
@@ -117,11 +120,20 @@ fn a_gateway_without_the_gate_fails() {
 #[test]
 fn a_plugin_that_dies_fails() {
     // Alive at first: the probe's own byte that is not UTF-8 kills one worker after the other.
-    let (_envoy, url) = gate(&artifact(root(), &Variant::baseline()).unwrap());
+    let plain = Listener::new("gate").wasm(&artifact(root(), &Variant::baseline()).unwrap());
+    let (envoy, url) = start(plain.access_log(ACCESS_LOG)).unwrap();
     let (table, error) = assert_fails(&[&url]);
     assert_row(&table, "a byte that is not UTF-8", "64 x 503", "FAILED");
     assert_row(&table, "value 1, afterwards", "64 x 503", "FAILED");
     assert!(error.contains("7 of 7 checks failed"), "{error}");
+    // What docs/deploy.md says of such a gateway: the gauge does not tell, the logs do.
+    let gauge = envoy.admin("/stats?filter=^wasm.envoy.wasm.runtime.v8.active$").unwrap();
+    assert_eq!(gauge, "wasm.envoy.wasm.runtime.v8.active: 4\n");
+    let log = envoy.stop().unwrap();
+    for line in ["Function: proxy_on_request_headers failed", "access log: 503 wasm_fail_stream\n"]
+    {
+        assert!(log.contains(line), "{line} is not in\n{log}");
+    }
 }
 
 #[test]
@@ -334,6 +346,18 @@ fn a_stream_behind_the_gate_is_not_waited_for() {
     let table = assert_ok(&[&url, "--connections", "2"]);
     assert_row(&table, "value 1 of 1", "2 x 200", "ok");
     assert_row(&table, "no header", "2 x denied", "ok");
+}
+
+#[test]
+fn the_access_log_tells_who_answered() {
+    let (upstream, _) = start(Listener::new("gate")).unwrap();
+    let listener = Listener::new("gate").wasm(&plugin()).upstream(upstream.port("gate").unwrap());
+    let (envoy, url) = start(listener.access_log(ACCESS_LOG)).unwrap();
+    assert_ok(&[&url, "--connections", "1"]);
+    let log = envoy.stop().unwrap();
+    for line in ["200 via_upstream", "403 "] {
+        assert!(log.contains(&format!("access log: {line}\n")), "{line} is not in\n{log}");
+    }
 }
 
 #[test]

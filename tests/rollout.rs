@@ -26,7 +26,9 @@ const SWAPS: usize = 20;
 const CLIENTS: [usize; 4] = [8, 64, usize::MAX, usize::MAX];
 /// Requests that are answered between a swap and the next.
 const BETWEEN: u64 = 1500;
-/// The longest wait for a swap.
+/// Envoy's count of gates that are replaced and still have connections.
+const DRAINING: &str = "listener_manager.total_filter_chains_draining";
+/// The longest wait for a swap, and for the next answer to a client.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The two gates: other headers, other values, other answers.
@@ -61,6 +63,8 @@ struct Seen {
     both: AtomicU64,
     /// Connections that Envoy closed, with or without saying so in an answer.
     closed: AtomicU64,
+    /// Looks at Envoy that found a replaced gate which still had connections.
+    draining: AtomicU64,
 }
 
 fn add(counter: &AtomicU64) {
@@ -139,15 +143,30 @@ impl Gateway {
         const UPDATES: &str = "listener_manager.lds.update_success";
         let before = self.stat(UPDATES)?;
         put(self.folder.path(), &self.listener, i)?;
-        let until = seen.answers.load(Ordering::Relaxed) + BETWEEN;
-        let deadline = Instant::now() + PATIENCE;
+        let answers = || seen.answers.load(Ordering::Relaxed);
+        let mut last = answers();
+        let until = last + BETWEEN;
+        let mut deadline = Instant::now() + PATIENCE;
         let mut met = 0;
-        // Several in a row, for both workers.
-        while met < 8 || seen.answers.load(Ordering::Relaxed) < until {
+        // Several in a row, for both workers: what the other gate would let pass is denied by this one.
+        while met < 8 {
             ensure!(Instant::now() < deadline, "gate {i} is not met: {}", self.envoy.log());
             let taken = self.stat(UPDATES)? == before + 1;
-            let response = Connection::open(port)?.send("GET", "/", &[], b"")?;
-            met = if taken && gates.denied(&response)? == Some(i) { met + 1 } else { 0 };
+            let by = |headers: &[_]| {
+                gates.denied(&Connection::open(port)?.send("GET", "/", headers, b"")?)
+            };
+            let here = by(&[])? == Some(i) && by(&[gates.header(1 - i)])? == Some(i);
+            met = if taken && here { met + 1 } else { 0 };
+            if self.stat(DRAINING)? > 0 {
+                add(&seen.draining);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        while last < until {
+            if answers() > last {
+                (last, deadline) = (answers(), Instant::now() + PATIENCE);
+            }
+            ensure!(Instant::now() < deadline, "no client is answered: {}", self.envoy.log());
             thread::sleep(Duration::from_millis(5));
         }
         Ok(())
@@ -197,13 +216,18 @@ fn a_gate_is_replaced_under_load_and_no_request_is_decided_wrongly() {
         clients.into_iter().for_each(|client| client.join().unwrap().unwrap());
         swapped.unwrap();
     });
-    let Seen { denied, passed, both, closed, .. } = &seen;
-    let decided = denied.iter().chain(passed).chain([both, closed]);
+    let Seen { denied, passed, both, closed, draining, .. } = &seen;
+    let decided = denied.iter().chain(passed).chain([both, closed, draining]);
     assert!(decided.map(|n| n.load(Ordering::Relaxed)).all(|n| n > 0), "{seen:?}");
     let stat = |name: &str| gateway.stat(&format!("listener_manager.{name}")).unwrap();
     // The first update is the start; the others left the listening socket where it was.
     assert_eq!(stat("lds.update_success"), 1 + SWAPS);
     assert_eq!(stat("lds.update_rejected"), 0);
     assert_eq!(stat("listener_in_place_updated"), SWAPS);
+    let deadline = Instant::now() + PATIENCE;
+    while gateway.stat(DRAINING).unwrap() > 0 {
+        assert!(Instant::now() < deadline, "a replaced gate stays: {}", gateway.envoy.log());
+        thread::sleep(Duration::from_millis(50));
+    }
     gateway.envoy.stop().unwrap();
 }

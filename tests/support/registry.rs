@@ -71,7 +71,11 @@ pub fn install() {
         let mut missing = PACKAGES.to_vec();
         missing.retain(|package| on_path(package).is_none());
         if !missing.is_empty() {
-            assert!(can_install_packages(), "install {} (Debian's packages)", missing.join(", "));
+            let missing_ones = missing.join(", ");
+            assert!(
+                can_install_packages(),
+                "install {missing_ones} (Debian's packages), or run this as root"
+            );
             install_packages(&missing).unwrap();
         }
     });

@@ -21,6 +21,13 @@ pub struct Schemas(PathBuf);
 impl Schemas {
     /// Installs the packages below `target/`, unless they are there.
     pub fn get() -> &'static Self {
+        for program in ["node", "npm"] {
+            let there = on_path(program).is_some();
+            assert!(
+                there,
+                "{program} is not on PATH: install Node.js and npm, which have the schemas"
+            );
+        }
         static SCHEMAS: LazyLock<Schemas> = LazyLock::new(Schemas::install);
         &SCHEMAS
     }

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use header_gate_policy::Policy;
 
 use crate::http1::{Connection, Response};
+use crate::probe::difference;
 
 /// httpbin's path for the teapot, and what its answer shows.
 const PATH: &str = "/status/418";
@@ -53,18 +54,9 @@ impl<'a> Answers<'a> {
     /// Compares the answers with the policy and with httpbin's teapot.
     pub fn check(&self) -> Result<()> {
         let Self { policy, denied, passed, .. } = self;
-        let mut wrong = Vec::new();
-        if denied.status != policy.deny.status {
-            wrong.push(format!("{} is not status {}", denied.status, policy.deny.status));
-        }
-        if denied.body != policy.deny.body.as_bytes() {
-            wrong.push(format!("the body is not {:?}", policy.deny.body));
-        }
-        for (name, value) in &policy.deny.headers {
-            if !denied.has(name, value.as_bytes()) {
-                wrong.push(format!("there is no `{name}: {value}`"));
-            }
-        }
+        let wrong = difference(policy, denied);
+        let wrong = wrong.map(|wrong| format!("without `{}`, {wrong}", policy.header));
+        let mut wrong = Vec::from_iter(wrong);
         let (status, text) = TEAPOT;
         if passed.status != status || !String::from_utf8_lossy(&passed.body).contains(text) {
             let header = &policy.header;
