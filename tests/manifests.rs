@@ -301,6 +301,24 @@ fn the_gate_of_the_dynamic_envoy_is_replaced_while_it_serves() {
     }
 }
 
+/// The guide's own command names the new module, whatever the old one is called.
+#[test]
+fn the_guide_s_replacement_works_each_time() {
+    let guide = fs::read_to_string(root().join("docs/deploy.md")).unwrap();
+    let command = guide.lines().find_map(|line| line.strip_prefix("$ sed ")).unwrap();
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::copy(root().join("deploy/envoy-xds/lds.yaml"), path("lds.yaml")).unwrap();
+    for new in 2..4 {
+        let command = format!("sed {}", command.replace("plugin-2", &format!("plugin-{new}")));
+        let status = Command::new("sh").args(["-c", &command]).current_dir(folder.path()).status();
+        assert!(status.unwrap().success(), "{command}");
+        fs::rename(path("lds.new"), path("lds.yaml")).unwrap();
+        let listener = fs::read_to_string(path("lds.yaml")).unwrap();
+        assert!(listener.contains(&format!("{{ filename: plugin-{new}.wasm }}")), "{listener}");
+    }
+}
+
 #[test]
 fn no_file_of_deploy_is_left_out() {
     let checked = PINNED.map(|(folder, _)| folder);

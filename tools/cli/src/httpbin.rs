@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 use crate::cleanup::{Folder, Process};
 use crate::pip;
 
+/// The version on PyPI.
+const VERSION: &str = "0.10.4";
 /// The longest wait for httpbin to listen.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -30,10 +32,12 @@ impl Httpbin {
         if !works {
             bail!("python3 does not work: {}", tag.trim_end());
         }
-        let folder = pip::cache(root).join("httpbin").join(tag.trim_end());
-        if !folder.is_dir() {
-            eprintln!("gate: installing httpbin and what it needs from PyPI ...");
-            pip::install("httpbin", &["--prefer-binary"], &folder)?;
+        let folder = pip::cache(root).join("httpbin").join(VERSION).join(tag.trim_end());
+        let proof = Path::new("httpbin/__init__.py");
+        if !folder.join(proof).is_file() {
+            eprintln!("gate: installing httpbin {VERSION} and what it needs from PyPI ...");
+            let requirement = format!("httpbin=={VERSION}");
+            pip::install(&requirement, &["--prefer-binary"], &folder, proof)?;
         }
         let mut python = pip::python();
         python.args(["-c", include_str!("httpbin.py"), &port.to_string()]);

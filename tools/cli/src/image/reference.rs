@@ -1,5 +1,7 @@
 //! The name of an image in a registry.
 
+use std::net::Ipv6Addr;
+
 use anyhow::{Result, ensure};
 
 /// `REGISTRY/NAME:TAG`.
@@ -29,8 +31,14 @@ impl Reference {
             let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || more.contains(c);
             text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits)
         };
-        ensure!(fits(&registry.to_ascii_lowercase(), ".:-"), wrong("no registry is called so"));
-        ensure!(fits(name, "._-/"), wrong("a name has small letters, digits and ._-/ only"));
+        let is_host = is_ipv6(registry) || fits(&registry.to_ascii_lowercase(), ".:-");
+        ensure!(is_host, wrong("no registry is called so"));
+        ensure!(
+            name.split('/').all(is_part),
+            wrong(
+                "the parts of a name are small letters and digits, with . _ __ or dashes between"
+            )
+        );
         ensure!(
             fits(&tag.to_ascii_lowercase(), "._-"),
             wrong("a tag has letters, digits and ._- only")
@@ -49,6 +57,26 @@ impl Reference {
     }
 }
 
+/// Whether `text` is an address in brackets, with a port or without.
+fn is_ipv6(text: &str) -> bool {
+    let Some((address, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) else {
+        return false;
+    };
+    let port = port.is_empty() || port.strip_prefix(':').is_some_and(|p| p.parse::<u16>().is_ok());
+    address.parse::<Ipv6Addr>().is_ok() && port
+}
+
+/// Whether `text` is one part of a repository's name, as registries take it.
+fn is_part(text: &str) -> bool {
+    // What is left between the letters and digits.
+    let between = text.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let mut between = between.filter(|between| !between.is_empty());
+    let ends = text.ends_with(|c: char| c.is_ascii_alphanumeric());
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && ends
+        && between.all(|b| matches!(b, "." | "_" | "__") || b.bytes().all(|b| b == b'-'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::Reference;
@@ -60,6 +88,12 @@ mod tests {
         let named = parse("registry.example.com/a/gate:V1");
         assert_eq!(named.tagged(), "registry.example.com/a/gate:V1");
         assert_eq!(named.at("sha256:00"), "registry.example.com/a/gate@sha256:00");
+        assert_eq!(parse("[::1]:5000/gate").tagged(), "[::1]:5000/gate:0.1.0");
+        assert_eq!(parse("[fe80::1]/a/b:1").tagged(), "[fe80::1]/a/b:1");
+        assert_eq!(
+            parse("r.example.com/a.b/c__d/e---f:1").tagged(),
+            "r.example.com/a.b/c__d/e---f:1"
+        );
     }
 
     #[test]
@@ -70,12 +104,18 @@ mod tests {
             ("team/gate:1", "registry is missing"),
             ("oci://r.example.com/gate", "scheme"),
             ("r.example.com/gate@sha256:00", "digest"),
-            ("r.example.com/", "small letters"),
-            ("r.example.com/Gate", "small letters"),
-            ("r.example.com/-gate", "small letters"),
+            ("r.example.com/", "parts of a name"),
+            ("r.example.com/Gate", "parts of a name"),
+            ("r.example.com/-gate", "parts of a name"),
             ("r.example.com/gate:", "tag"),
             ("r.example.com/gate:a/b", "tag"),
             ("r.example.com /gate", "no registry"),
+            ("[::1/gate", "no registry"),
+            ("[::1]:x/gate", "no registry"),
+            ("r.example.com/team/", "parts of a name"),
+            ("r.example.com/a//b", "parts of a name"),
+            ("r.example.com/a..b", "parts of a name"),
+            ("r.example.com/a___b", "parts of a name"),
         ] {
             let error = Reference::parse(text, "1").unwrap_err().to_string();
             assert!(error.contains(what), "{text}: {error}");
