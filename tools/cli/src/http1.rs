@@ -195,6 +195,7 @@ impl Connection {
     /// # Errors
     /// The peer closes the connection, is silent for too long, or does not speak HTTP/1.1.
     pub fn receive(&mut self, method: &str) -> Result<Response> {
+        self.start();
         self.receive_for(method, |_| true)
     }
 
