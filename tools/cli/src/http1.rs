@@ -193,7 +193,7 @@ impl Connection {
     /// Reads the answer to a request with `method`.
     ///
     /// # Errors
-    /// The peer closes the connection, is silent for too long, or does not speak HTTP/1.1.
+    /// The peer closes the connection, takes too long, or does not speak HTTP/1.1.
     pub fn receive(&mut self, method: &str) -> Result<Response> {
         self.start();
         self.receive_for(method, |_| true)
