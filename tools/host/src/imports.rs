@@ -3,7 +3,7 @@
 use anyhow::Result;
 use wasmtime::{Caller, Linker, Memory, Module};
 
-use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Script, Status, Step};
+use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Reply, Script, Status, Step};
 use crate::{Allocator, Cost};
 
 /// What the host knows of one virtual machine.
@@ -11,6 +11,8 @@ use crate::{Allocator, Cost};
 pub struct State {
     pub memory: Option<Memory>,
     pub allocator: Option<Allocator>,
+    /// The headers of the request, if the host answers out of them.
+    pub headers: Option<Headers>,
     pub script: Script,
     pub asked: Vec<Asked>,
     pub response: Option<LocalResponse>,
@@ -29,6 +31,25 @@ pub struct Asked {
     pub data: u32,
     /// Where it wants to have the value's size.
     pub size: u32,
+}
+
+/// Names and values, as they came.
+pub type Headers = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// `MapType::HttpRequestHeaders`; the other maps have nothing yet when these arrive.
+const REQUEST_HEADERS: u32 = 0;
+
+impl State {
+    /// Finds the reply among the headers of the request, if there are any.
+    fn ask(&mut self, asked: Asked) {
+        if let Some(headers) = &self.headers {
+            let wanted =
+                |n: &[u8]| asked.map == REQUEST_HEADERS && n.eq_ignore_ascii_case(&asked.key);
+            let found = headers.iter().find(|(n, _)| wanted(n));
+            self.script = Reply::honest(found.map(|(_, value)| value.as_slice())).into();
+        }
+        self.asked.push(asked);
+    }
 }
 
 /// What a module asked `proxy_send_local_response` to answer.
@@ -57,7 +78,7 @@ pub fn define(linker: &mut Linker<State>, module: &Module) -> Result<()> {
         |mut caller: Caller<'_, State>, map: u32, key: u32, key_size: u32, data: u32, size: u32| {
             caller.data_mut().cost.host_calls += 1;
             let key = read(&caller, key, key_size)?;
-            caller.data_mut().asked.push(Asked { map, key, data, size });
+            caller.data_mut().ask(Asked { map, key, data, size });
             deliver(&mut caller, data, size)
         },
     )?;

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use wasmtime::{Config, Engine, Extern, Instance, Linker, Memory, Module, Store, TypedFunc, Val};
 
 use crate::imports::State;
-pub use crate::imports::{Asked, LocalResponse, pairs};
+pub use crate::imports::{Asked, Headers, LocalResponse, pairs};
 pub use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Reply, Script, Status, Step};
 
 /// `Action::Continue`, what a callback returns for a request that passes.
@@ -99,6 +99,12 @@ impl Plugin {
         Ok(Self { module, linker })
     }
 
+    /// The compiled module.
+    #[must_use]
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
     /// Starts a virtual machine, as a gateway does for each worker.
     ///
     /// # Errors
@@ -148,6 +154,31 @@ impl Vm {
         Ok(Outcome { cost: self.store.data().cost, ..outcome })
     }
 
+    /// One whole request with these headers, in which the host looks up whatever the module asks for.
+    ///
+    /// # Errors
+    /// As for [`Vm::request`].
+    pub fn request_of(&mut self, headers: Headers) -> Result<Outcome> {
+        self.store.data_mut().headers = Some(headers);
+        let outcome = self.request_with(Reply::default());
+        self.store.data_mut().headers = None;
+        outcome
+    }
+
+    /// The name of the header that the module asked for last.
+    #[must_use]
+    pub fn asked(&self) -> &[u8] {
+        self.store.data().asked.last().map_or(&[], |asked| &asked.key)
+    }
+
+    /// Lets the virtual machine burn no more than that from now on: a module that never ends traps.
+    ///
+    /// # Errors
+    /// Its engine does not count fuel.
+    pub fn limit(&mut self, fuel: u64) -> Result<()> {
+        Ok(self.store.set_fuel(fuel)?)
+    }
+
     /// Opens the context of a request and returns its number.
     ///
     /// # Errors
@@ -175,7 +206,7 @@ impl Vm {
         let state = self.store.data_mut();
         Ok(Outcome {
             action,
-            asked: std::mem::take(&mut state.asked),
+            asked: state.asked.clone(),
             response: state.response.take(),
             log: std::mem::take(&mut state.log),
             cost: state.cost,
