@@ -23,7 +23,7 @@ use header_gate_tools::probe::difference;
 use header_gate_tools::variant::Variant;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use support::{module, policy, root};
+use support::{module, policy, root, until};
 use tempfile::TempDir;
 
 /// What becomes of the module with each bit flipped.
@@ -73,6 +73,8 @@ fn what_each_flipped_bit_does_is_told_in_the_documentation() {
         ("it denies what should pass", of(|fate| matches!(fate, Fate::Denies(_)))),
         ("it denies with another answer", of(|fate| matches!(fate, Fate::Misspeaks(_)))),
         ("no difference is seen", of(|fate| *fate == Fate::Unchanged)),
+        ("Envoy crashes", of(|fate| *fate == Fate::Crashes)),
+        ("of a part of WebAssembly that is not examined here", of(|f| *f == Fate::Foreign)),
         ("its callback has another name: **every request passes**", of(|f| *f == Fate::Absent)),
         ("**a request passes that should not**", of(|fate| matches!(fate, Fate::Opens(_)))),
         ("of the last two, what the probe asks does not tell", count(|f| opens(f) && !f.probed)),
@@ -80,7 +82,7 @@ fn what_each_flipped_bit_does_is_told_in_the_documentation() {
     let table: String = rows.iter().map(|(what, n)| format!("| {what} | {n} |\n")).collect();
     println!("{table}");
     // None of them makes a worker hang: the rows above are all there is.
-    assert_eq!(rows[1..7].iter().map(|(_, n)| n).sum::<usize>(), FLIPPED.len());
+    assert_eq!(rows[1..9].iter().map(|(_, n)| n).sum::<usize>(), FLIPPED.len());
     // Another compiler makes other bytes.
     let toolchain = Builder::new(root()).unwrap().toolchain().unwrap();
     let ledger = Ledger::read(&root().join(FILE)).unwrap();
@@ -138,8 +140,10 @@ fn envoy_agrees_on_damaged_modules() {
     let examiner = Examiner::new();
     let cut = |length: usize| (wasm[..length].to_vec(), examiner.examine(&wasm[..length]));
     let mut sample: Vec<_> = [0, 8, wasm.len() / 2, wasm.len() - 1].map(cut).into();
-    let kinds: [fn(&Fate) -> bool; 6] = [
-        |fate| *fate == Fate::Refused,
+    // What is refused costs nothing: all of it.
+    let refused = |fate: &Fate| matches!(fate, Fate::Refused | Fate::Foreign);
+    sample.extend(FLIPPED.iter().filter(|(_, finding)| refused(&finding.fate)).cloned());
+    let kinds: [fn(&Fate) -> bool; 5] = [
         |fate| *fate == Fate::Absent,
         |fate| matches!(fate, Fate::Opens(_)),
         |fate| matches!(fate, Fate::Denies(_)),
@@ -160,6 +164,9 @@ fn envoy_agrees_on_damaged_modules() {
             assert!(port.is_err(), "{about}: Envoy takes it");
             continue;
         }
+        if port.is_err() && *fate == Fate::Foreign {
+            continue;
+        }
         let port = port.unwrap_or_else(|error| panic!("{about}: {error:#}: {}", envoy.log()));
         match fate {
             Fate::Absent => assert!(passes(port, &vec![]), "{about}"),
@@ -173,7 +180,25 @@ fn envoy_agrees_on_damaged_modules() {
                 assert!(passes(port, &good), "{about}");
                 assert_eq!(difference(&policy, &ask(port, &vec![]).unwrap()), None, "{about}");
             }
-            Fate::Refused | Fate::Hangs(_) => unreachable!("{about}"),
+            // What another host makes of it is not known beforehand.
+            Fate::Foreign => assert!(!passes(port, &vec![]), "{about}"),
+            Fate::Refused | Fate::Crashes | Fate::Hangs(_) => unreachable!("{about}"),
+        }
+    }
+}
+
+#[test]
+fn what_crashes_envoy_lets_nothing_pass() {
+    for (wasm, _) in FLIPPED.iter().filter(|(_, finding)| finding.fate == Fate::Crashes) {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("plugin.wasm");
+        fs::write(&file, wasm).unwrap();
+        let config = config(&[Listener::new("gate").wasm(&file)]).to_string();
+        let envoy = Command::new(install(root(), NEWEST).unwrap());
+        // Some while they are loaded, some at the first request.
+        if let Ok(envoy) = Envoy::start(envoy, &config, &Options::default()) {
+            assert!(ask(envoy.port("gate").unwrap(), &vec![]).is_err());
+            until("it lives on", || envoy.check().is_err());
         }
     }
 }

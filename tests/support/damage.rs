@@ -13,6 +13,10 @@ use crate::support::{denial, policy, root};
 pub enum Fate {
     /// No gateway loads it.
     Refused,
+    /// Envoy does not survive it.
+    Crashes,
+    /// It has something of WebAssembly in it that the embedded host was not built for.
+    Foreign,
     /// It has no callback that a gateway calls, so every request passes.
     Absent,
     /// It lets a request pass that the gate denies.
@@ -101,9 +105,19 @@ impl Examiner {
 
     pub fn examine(&self, wasm: &[u8]) -> Finding {
         let refused = Finding { fate: Fate::Refused, probed: true };
-        let Some(plugin) = Plugin::with_engine(&self.engine, wasm).ok().filter(loads) else {
-            return refused;
+        let plugin = match Plugin::with_engine(&self.engine, wasm) {
+            Ok(plugin) => plugin,
+            Err(error) if format!("{error:#}").contains(" must be enabled") => {
+                return Finding { fate: Fate::Foreign, probed: true };
+            }
+            Err(_) => return refused,
         };
+        if crashes(&plugin) {
+            return Finding { fate: Fate::Crashes, probed: true };
+        }
+        if !loads(&plugin) {
+            return refused;
+        }
         let Ok(vm) = plugin.start() else { return refused };
         if plugin.module().get_export(CALLBACK).is_none() {
             return Finding { fate: Fate::Absent, probed: true };
@@ -195,9 +209,20 @@ fn loads(plugin: &Plugin) -> bool {
     };
     plugin.module().imports().all(|i| i.module() == "env" && IMPORTS.contains(&i.name()))
         && ABI.iter().any(|abi| export(abi).is_some())
-        && matches!(export("memory"), Some(ExternType::Memory(_)))
         && function("malloc", 1)
         && (export(CALLBACK).is_none() || function(CALLBACK, 3))
+}
+
+/// Whether Envoy aborts when it loads the module, over a vector among a function's parameters or
+/// results, or dies of the first request, without a memory to look into.
+fn crashes(plugin: &Plugin) -> bool {
+    let module = plugin.module();
+    let vector = |function: ExternType| {
+        function.func().is_some_and(|f| f.params().chain(f.results()).any(|value| value.is_v128()))
+    };
+    let mut types = module.imports().map(|i| i.ty()).chain(module.exports().map(|e| e.ty()));
+    let memory = module.exports().any(|export| export.ty().memory().is_some());
+    types.any(vector) || (loads(plugin) && !memory)
 }
 
 /// Whether HTTP can carry them.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use h2::Reason;
 use h2::client::SendRequest;
 use http::{HeaderName, HeaderValue, Request, Version};
 use tokio::net::TcpStream;
@@ -87,6 +88,20 @@ impl Connection {
                 anyhow::Ok(responses)
             };
             timeout(PATIENCE, all).await.context("no answer")?
+        })
+    }
+
+    /// Begins a POST of `/` whose body is announced and never comes, and resets its stream.
+    ///
+    /// # Errors
+    /// As for [`Connection::send`].
+    pub fn give_up(&self, headers: &[(&[u8], &[u8])]) -> Result<()> {
+        let request = self.request("POST", "/", headers)?;
+        self.runtime.block_on(async {
+            let ready = timeout(PATIENCE, self.sender.clone().ready()).await;
+            let (_, mut sending) = ready.context("no answer")??.send_request(request, false)?;
+            sending.send_reset(Reason::CANCEL);
+            Ok(())
         })
     }
 

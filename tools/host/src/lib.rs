@@ -3,7 +3,7 @@
 //!
 //! It calls what Envoy's host (proxy-wasm-cpp-host) calls, in that order: only the callbacks that a
 //! module exports, `malloc` before `proxy_on_memory_allocate`, the allocator only for a value that
-//! is not empty.
+//! is not empty. Like Envoy's it takes the memory that a module exports by any name.
 
 pub mod budget;
 pub mod conformance;
@@ -12,7 +12,9 @@ mod imports;
 mod reply;
 
 use anyhow::{Context as _, Result};
-use wasmtime::{Config, Engine, Extern, Instance, Linker, Memory, Module, Store, TypedFunc, Val};
+use wasmtime::{
+    Config, Engine, Export, Extern, Instance, Linker, Memory, Module, Store, TypedFunc, Val,
+};
 
 use crate::imports::State;
 pub use crate::imports::{Asked, Headers, LocalResponse, pairs};
@@ -119,7 +121,8 @@ impl Plugin {
         // An engine that does not count fuel has none to set.
         let _ = store.set_fuel(fuel);
         let instance = self.linker.instantiate(&mut store, &self.module)?;
-        let memory = instance.get_memory(&mut store, "memory").context("no memory is exported")?;
+        let memory = instance.exports(&mut store).find_map(Export::into_memory);
+        let memory = memory.context("no memory is exported")?;
         store.data_mut().allocator = ["malloc", "proxy_on_memory_allocate"]
             .iter()
             .find_map(|name| instance.get_typed_func(&mut store, name).ok());
