@@ -171,6 +171,21 @@ impl Gateway {
         }
         Ok(())
     }
+
+    /// Offers plugin number `i`, which Envoy is to refuse, and waits until it has, and enough requests
+    /// have been answered as before.
+    fn offer(&self, i: usize, seen: &Seen) -> Result<()> {
+        const REFUSED: &str = "listener_manager.lds.update_rejected";
+        let before = self.stat(REFUSED)?;
+        put(self.folder.path(), &self.listener, i)?;
+        let until = seen.answers.load(Ordering::Relaxed) + BETWEEN;
+        let deadline = Instant::now() + PATIENCE;
+        while self.stat(REFUSED)? == before || seen.answers.load(Ordering::Relaxed) < until {
+            ensure!(Instant::now() < deadline, "{i} is not refused: {}", self.envoy.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
 }
 
 /// Replaces lds.yaml in `folder` at once, as its comments advise, with one that names plugin `i`.
@@ -209,7 +224,14 @@ fn a_gate_is_replaced_under_load_and_no_request_is_decided_wrongly() {
             CLIENTS.map(|kept| scope.spawn(move || client(port, kept, gates, seen, done)));
         let swapped = (1..=SWAPS).try_for_each(|swap| {
             let swapped = gateway.swap(port, gates, swap % 2, seen);
-            swapped.with_context(|| format!("swap {swap}"))
+            swapped.with_context(|| format!("swap {swap}"))?;
+            if swap == SWAPS / 2 {
+                // In the middle of it all, half a module, and one that is not there.
+                let half = module(&variants[0])[..100].to_vec();
+                fs::write(gateway.folder.path().join("plugin-2.wasm"), half)?;
+                (2..=3).try_for_each(|i| gateway.offer(i, seen))?;
+            }
+            anyhow::Ok(())
         });
         done.store(true, Ordering::Relaxed);
         // A client's error tells more than what followed from it.
@@ -222,7 +244,7 @@ fn a_gate_is_replaced_under_load_and_no_request_is_decided_wrongly() {
     let stat = |name: &str| gateway.stat(&format!("listener_manager.{name}")).unwrap();
     // The first update is the start; the others left the listening socket where it was.
     assert_eq!(stat("lds.update_success"), 1 + SWAPS);
-    assert_eq!(stat("lds.update_rejected"), 0);
+    assert_eq!(stat("lds.update_rejected"), 2);
     assert_eq!(stat("listener_in_place_updated"), SWAPS);
     let deadline = Instant::now() + PATIENCE;
     while gateway.stat(DRAINING).unwrap() > 0 {
