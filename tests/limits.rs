@@ -110,7 +110,7 @@ fn passed(answers: &[Response]) -> usize {
 fn probe(envoy: &Envoy) -> String {
     let url = format!("http://127.0.0.1:{}/", envoy.port("gate").unwrap());
     let mut probe = Command::new(root().join("deploy/probe.sh"));
-    let output = probe.args([&url, "--connections", "128"]).output().unwrap();
+    let output = probe.args([&url, "--connections", &CONNECTIONS.to_string()]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
 }

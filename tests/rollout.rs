@@ -172,9 +172,9 @@ impl Gateway {
         Ok(())
     }
 
-    /// Offers plugin number `i`, which Envoy is to refuse, and waits until it has, and enough requests
-    /// have been answered as before.
-    fn offer(&self, i: usize, seen: &Seen) -> Result<()> {
+    /// Offers plugin number `i`, which Envoy is to refuse, and waits until it has and enough requests
+    /// have been answered: new connections meet gate number `old` as before.
+    fn offer(&self, port: u16, gates: &Gates, i: usize, old: usize, seen: &Seen) -> Result<()> {
         const REFUSED: &str = "listener_manager.lds.update_rejected";
         let before = self.stat(REFUSED)?;
         put(self.folder.path(), &self.listener, i)?;
@@ -182,6 +182,8 @@ impl Gateway {
         let deadline = Instant::now() + PATIENCE;
         while self.stat(REFUSED)? == before || seen.answers.load(Ordering::Relaxed) < until {
             ensure!(Instant::now() < deadline, "{i} is not refused: {}", self.envoy.log());
+            let response = Connection::open(port)?.send("GET", "/", &[], b"")?;
+            ensure!(gates.denied(&response)? == Some(old), "gate {old} is gone");
             thread::sleep(Duration::from_millis(5));
         }
         Ok(())
@@ -229,7 +231,7 @@ fn a_gate_is_replaced_under_load_and_no_request_is_decided_wrongly() {
                 // In the middle of it all, half a module, and one that is not there.
                 let half = module(&variants[0])[..100].to_vec();
                 fs::write(gateway.folder.path().join("plugin-2.wasm"), half)?;
-                (2..=3).try_for_each(|i| gateway.offer(i, seen))?;
+                (2..=3).try_for_each(|i| gateway.offer(port, gates, i, swap % 2, seen))?;
             }
             anyhow::Ok(())
         });
