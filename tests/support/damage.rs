@@ -2,6 +2,7 @@
 
 use header_gate_host::{CONTINUE, Headers, LocalResponse, Outcome, Plugin, Vm, conformance};
 use header_gate_policy::Policy;
+use header_gate_tools::probe::questions;
 use header_gate_tools::variant::Variant;
 use http::{HeaderName, HeaderValue};
 use wasmtime::{Config, Engine, ExternType, OptLevel, Trap};
@@ -90,17 +91,12 @@ impl Examiner {
     }
 
     /// What the probe asks, and whether it is to pass.
-    fn probe(&self) -> [(Headers, bool); 5] {
-        let of = |value: &[u8]| vec![(self.policy.header.clone().into(), value.to_vec())];
-        let accepted = self.value();
-        let longer = [&accepted[..], b"x"].concat();
-        [
-            (of(&accepted), true),
-            (vec![], false),
-            (of(&longer), false),
-            (of(b"\xff"), false),
-            (of(&accepted), true),
-        ]
+    fn probe(&self) -> impl Iterator<Item = (Headers, bool)> {
+        let name = self.policy.header.as_bytes();
+        let headers = |value: Option<Vec<u8>>| value.map(|value| (name.to_vec(), value));
+        questions(&self.policy)
+            .into_iter()
+            .map(move |(value, passes)| (headers(value).into_iter().collect(), passes))
     }
 
     pub fn examine(&self, wasm: &[u8]) -> Finding {
@@ -123,7 +119,7 @@ impl Examiner {
             return Finding { fate: Fate::Absent, probed: true };
         }
         let mut subject = Subject { plugin, vm, asked: vec![] };
-        let probed = self.probe().into_iter().any(|(headers, passes)| {
+        let probed = self.probe().any(|(headers, passes)| {
             let answer = subject.ask(&headers);
             answer != if passes { Answer::Passed } else { Answer::Denied(self.denial.clone()) }
         });

@@ -15,7 +15,7 @@ use lexopt::prelude::*;
 use crate::http1::{self, Connection};
 use crate::root;
 use check::Check;
-pub use check::difference;
+pub use check::{difference, questions};
 use machines::Machines;
 use url::Url;
 

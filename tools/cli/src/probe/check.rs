@@ -110,6 +110,12 @@ impl Check {
     }
 }
 
+/// What the probe of `policy` asks on every connection: a value of its header, and whether that passes.
+#[must_use]
+pub fn questions(policy: &Policy) -> Vec<(Option<Vec<u8>>, bool)> {
+    Check::all(policy, &[]).into_iter().map(|check| (check.value, check.passes)).collect()
+}
+
 /// `value` with another last byte.
 fn altered(value: &[u8]) -> Option<Vec<u8>> {
     let (last, rest) = value.split_last()?;
