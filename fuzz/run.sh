@@ -14,7 +14,7 @@ esac
 
 if ! cargo fuzz --version >/dev/null 2>&1; then
   echo "fuzz/run.sh: installing cargo-fuzz from crates.io (a minute)" >&2
-  cargo install --quiet --locked cargo-fuzz
+  cargo install --quiet --locked --version 0.13.2 cargo-fuzz
 fi
 
 # Without a sanitizer, and with the toolchain at hand: the code under test is free of `unsafe`, or in

@@ -69,7 +69,7 @@ fn what_each_flipped_bit_does_is_told_in_the_documentation() {
     let of = |wanted: fn(&Fate) -> bool| count(|finding| wanted(&finding.fate));
     let rows = [
         ("all bits", FLIPPED.len()),
-        ("no gateway loads the module", of(|fate| *fate == Fate::Refused)),
+        ("Envoy does not load the module", of(|fate| *fate == Fate::Refused)),
         ("it denies what should pass", of(|fate| matches!(fate, Fate::Denies(_)))),
         ("it denies with another answer", of(|fate| matches!(fate, Fate::Misspeaks(_)))),
         ("no difference is seen", of(|fate| *fate == Fate::Unchanged)),

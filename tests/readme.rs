@@ -7,7 +7,7 @@ use std::fs;
 use header_gate_tools::build::Builder;
 use header_gate_tools::ledger::{FILE, Ledger};
 use header_gate_tools::variant::Variant;
-use header_gate_tools::verify;
+use header_gate_tools::verify::{self, Bound};
 use support::{module, root};
 
 fn readme() -> String {
@@ -27,6 +27,21 @@ fn the_verified_properties_are_those_of_the_default_build() {
     };
     let block = comparable(&format!("```text\n{properties}```"));
     assert!(comparable(&readme()).contains(&block), "now:\n{properties}");
+}
+
+#[test]
+fn a_decision_takes_at_most_what_the_callback_and_the_allocator_take() {
+    let properties = verify::inspect(&module(&Variant::default())).unwrap();
+    let most: u64 = properties
+        .paths
+        .values()
+        .map(|bound| match bound {
+            Bound::Instructions(count) => *count,
+            Bound::Unbounded(why) => panic!("{why}"),
+        })
+        .sum();
+    let claim = readme().split_once("at most ").unwrap().1.split_once(' ').unwrap().0.to_owned();
+    assert!(most <= claim.parse().unwrap(), "{most} instructions, and not {claim}");
 }
 
 #[test]

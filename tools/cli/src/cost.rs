@@ -13,24 +13,22 @@ pub(crate) mod workers;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use lexopt::{Arg, Parser};
 
 const HELP: &str = "\
 Measures what a filter costs a real Envoy, and draws docs/cost.md from what was measured.
 
 Usage: gate cost instructions|workers|load [--quick]
-       gate cost draw
 
   instructions  instructions per request, counted by callgrind (15 minutes)
-  workers       memory and time to ready of an Envoy with 32 workers (2 minutes)
+  workers       memory and time to ready of an Envoy with 32 workers (half a minute)
   load          requests per second and latency under wrk (8 minutes); let nothing else run
-  draw          the tables and charts of docs/, from docs/cost/*.toml and ledger.toml
 
   --quick       few samples, to see that it works; prints and writes nothing
   --help        this text
 
-A measurement goes to docs/cost/NAME.toml, and is drawn. Envoy, valgrind and wrk are installed where
+A measurement goes to docs/cost/NAME.toml, and is drawn (`gate draw` does that alone). Envoy, valgrind and wrk are installed where
 that is possible.
 ";
 
@@ -64,7 +62,7 @@ pub fn run(root: &Path, mut args: Parser) -> Result<()> {
             data
         }
         "workers" => {
-            let data = workers::measure(root, if quick { 1 } else { 9 })?;
+            let data = workers::measure(root, if quick { 1 } else { 31 })?;
             println!("{}", tables::workers(&data)?);
             data
         }
@@ -74,10 +72,6 @@ pub fn run(root: &Path, mut args: Parser) -> Result<()> {
             let data = load::measure(root, if quick { few } else { full })?;
             println!("{}", tables::load(&data)?);
             data
-        }
-        "draw" => {
-            ensure!(!quick, "--quick does not go with draw");
-            return draw::draw(root);
         }
         _ => bail!("there is no command `cost {command}`; --help lists them"),
     };

@@ -16,8 +16,8 @@ Usage: gate COMMAND [OPTIONS]
   cost    measures what a filter costs Envoy (docs/cost.md)
   differ  compares the plugin with other statements of its rule (docs/robustness.md)
   soak    sends the plugin millions of requests (docs/robustness.md)
-  draw    draws docs/robustness.md
-  mutate  breaks the plugin in every way that matters and sees the tests notice
+  draw    draws docs/cost.md and docs/robustness.md from what was measured
+  mutate  breaks the plugin on purpose, and sees the tests notice
 
 gate COMMAND --help tells more.
 ";

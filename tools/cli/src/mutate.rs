@@ -12,7 +12,7 @@ use crate::{checkout, process};
 
 const HELP: &str = "\
 Applies each mutation of tests/mutations.toml to a copy of the checkout, below target/mutate, and
-runs the tests there until one fails. Fails if none does.
+runs the tests there. Exits with 1 if a mutation goes unnoticed.
 
 Usage: gate mutate [TEXT]
 

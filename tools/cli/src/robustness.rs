@@ -12,7 +12,7 @@ use lexopt::{Arg, Parser};
 use crate::cost::chart::thousands;
 use crate::cost::data::Data;
 use crate::cost::draw::replace;
-use crate::{build, differ, soak};
+use crate::{build, cost, differ, soak};
 
 /// The document that the tables stand in.
 const DOCUMENT: &str = "docs/robustness.md";
@@ -26,8 +26,8 @@ pub(crate) fn file(root: &Path, command: &str) -> PathBuf {
 }
 
 const HELP: &str = "\
-Draws docs/robustness.md and its chart from docs/robustness/*.toml, which `gate differ` and `gate soak`
-write.
+Draws docs/cost.md, docs/robustness.md and their charts from docs/*/*.toml, which `gate cost`, `gate
+differ` and `gate soak` write, and from ledger.toml.
 
 Usage: gate draw
 ";
@@ -35,10 +35,10 @@ Usage: gate draw
 /// `gate draw` in the checkout at `root`.
 ///
 /// # Errors
-/// A wrong argument, missing data or a missing marker in `docs/robustness.md`.
+/// A wrong argument, missing data or a missing marker in one of the documents.
 pub fn run(root: &Path, mut args: Parser) -> Result<()> {
     match args.next()? {
-        None => draw(root),
+        None => cost::draw::draw(root).and_then(|()| draw(root)),
         Some(Arg::Long("help") | Arg::Short('h')) => {
             print!("{HELP}");
             Ok(())

@@ -12,7 +12,7 @@ fn what_is_drawn_is_what_the_data_say() {
         let committed = fs::read_to_string(root().join(&file)).unwrap_or_default();
         assert!(
             committed == drawn,
-            "{} is out of date; `cargo run -p header-gate-tools -- cost draw` draws it anew",
+            "{} is out of date; `cargo run -p header-gate-tools -- draw` draws it anew",
             file.display()
         );
     }

@@ -77,11 +77,11 @@ impl Data {
         Ok(samples)
     }
 
-    /// The keys of the samples in two tables, in order.
+    /// The keys below a path of tables, in order.
     ///
     /// # Errors
     /// There are no such tables.
-    pub fn keys(&self, path: [&str; 2]) -> Result<Vec<String>> {
+    pub fn keys<const N: usize>(&self, path: [&str; N]) -> Result<Vec<String>> {
         let item = path.iter().try_fold(self.0.as_item(), |item, part| item.get(part));
         let table =
             item.and_then(Item::as_table).with_context(|| format!("there is no {path:?}"))?;
