@@ -4,11 +4,8 @@
 mod support;
 
 use std::fs;
-use std::io::Write;
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use header_gate_host::Headers;
 use header_gate_tools::build::artifact;
@@ -19,7 +16,6 @@ use header_gate_tools::http2;
 use header_gate_tools::probe::difference;
 use header_gate_tools::variant::Variant;
 use serde_json::Value;
-use socket2::SockRef;
 use support::{policy, root, until, virtual_machines};
 use tempfile::TempDir;
 
@@ -128,10 +124,9 @@ const RESETS: usize = 100;
 
 /// Sends `request` and resets the connection.
 fn reset(port: u16, request: &[u8]) {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.write_all(request).unwrap();
-    // What is closed without lingering is reset.
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    let mut connection = Connection::open(port).unwrap();
+    connection.write(request).unwrap();
+    connection.reset().unwrap();
 }
 
 #[test]

@@ -29,7 +29,7 @@ const BETWEEN: u64 = 1500;
 /// Envoy's count of gates that are replaced and still have connections.
 const DRAINING: &str = "listener_manager.total_filter_chains_draining";
 /// The longest wait for a swap, and for the next answer to a client.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The two gates: other headers, other values, other answers.
 #[derive(Clone)]
