@@ -9,7 +9,7 @@ use std::process::Command;
 
 use header_gate_host::Headers;
 use header_gate_tools::build::artifact;
-use header_gate_tools::envoy::config::{Listener, config};
+use header_gate_tools::envoy::config::{Listener, config, is_upstream};
 use header_gate_tools::envoy::{Envoy, NEWEST, Options, install};
 use header_gate_tools::http1::{Connection, Response};
 use header_gate_tools::http2;
@@ -42,7 +42,7 @@ use Answer::{Envoy as ByEnvoy, Gate, Upstream};
 fn answer(response: &Response) -> Answer {
     if difference(&policy(&Variant::default()), response).is_none() {
         Gate
-    } else if (response.status, &*response.body) == (200, b"upstream\n") {
+    } else if is_upstream(response) {
         Upstream
     } else {
         ByEnvoy(response.status)
@@ -77,9 +77,7 @@ fn assert_gates(port: u16, connections: usize, upstream: &Answer) {
 
 /// A counter or gauge of Envoy's.
 fn stat(envoy: &Envoy, name: &str) -> u64 {
-    let stats = envoy.admin(&format!("/stats?filter=^{name}$")).unwrap();
-    let value = stats.trim_end().rsplit(": ").next().and_then(|number| number.parse().ok());
-    value.unwrap_or_else(|| panic!("Envoy has no {name}: {stats:?}"))
+    envoy.stat(name).unwrap().unwrap_or_else(|| panic!("Envoy has no {name}")) as u64
 }
 
 #[test]

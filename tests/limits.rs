@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
-use header_gate_tools::envoy::config::{Listener, config};
+use header_gate_tools::envoy::config::{Listener, config, is_upstream};
 use header_gate_tools::envoy::{Envoy, NEWEST, OLDEST, Options, install};
 use header_gate_tools::http1::{Connection, Response};
 use header_gate_tools::probe::difference;
@@ -103,7 +103,7 @@ fn ask(envoy: &Envoy, headers: &[(&[u8], &[u8])]) -> Vec<Response> {
 }
 
 fn passed(answers: &[Response]) -> usize {
-    answers.iter().filter(|answer| (answer.status, &*answer.body) == (200, b"upstream\n")).count()
+    answers.iter().filter(|answer| is_upstream(answer)).count()
 }
 
 /// The probe's table and error about a gateway that it does not believe.

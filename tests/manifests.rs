@@ -277,28 +277,23 @@ fn the_gate_of_the_dynamic_envoy_is_replaced_while_it_serves() {
     let envoy = Envoy::start(command, &bootstrap, &Options::default()).unwrap();
     assert_eq!(statuses(envoy.port("gate").unwrap()), [403, 503]);
 
-    let until = |stat: &str| {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !envoy.admin("/stats").unwrap().contains(&format!("listener_manager.{stat}\n")) {
-            assert!(Instant::now() < deadline, "{stat}: {}", envoy.log());
-            thread::sleep(Duration::from_millis(50));
-        }
+    let counted = |name: &str| {
+        let name = format!("listener_manager.{name}");
+        support::until(&name, || envoy.stat(&name).unwrap() == Some(1.0));
     };
     replace(&listener.replace("failure_policy", "fail_policy"));
-    until("lds.update_rejected: 1");
+    counted("lds.update_rejected");
     assert_eq!(statuses(envoy.port("gate").unwrap()), [403, 503]);
 
     // A policy with another header: the article's is denied now.
     let other = Variant::default().with_policy(root().join("policies/api-key.toml"));
     fs::write(path("other.wasm"), module(&other)).unwrap();
     replace(&listener.replace("plugin.wasm", "other.wasm"));
-    until("listener_modified: 1");
+    counted("listener_modified");
     let denied = support::policy(&other).deny.status;
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while statuses(envoy.port("gate").unwrap()) != [denied, denied] {
-        assert!(Instant::now() < deadline, "{}", envoy.log());
-        thread::sleep(Duration::from_millis(50));
-    }
+    support::until("the other gate is not met", || {
+        statuses(envoy.port("gate").unwrap()) == [denied, denied]
+    });
 }
 
 /// The guide's own command names the new module, whatever the old one is called.

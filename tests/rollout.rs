@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use header_gate_policy::Policy;
-use header_gate_tools::envoy::config::{Listener, config};
+use header_gate_tools::envoy::config::{Listener, config, is_upstream};
 use header_gate_tools::envoy::{Envoy, NEWEST, Options, install};
 use header_gate_tools::http1::{Closed, Connection, Response};
 use header_gate_tools::probe::difference;
@@ -39,8 +39,7 @@ impl Gates {
     /// Which gate denied; none if `response` is the upstream's.
     fn denied(&self, response: &Response) -> Result<Option<usize>> {
         let denier = self.0.iter().position(|policy| difference(policy, response).is_none());
-        let passed = response.status == 200 && response.body == b"upstream\n";
-        ensure!(denier.is_some() || passed, "neither gate answers {response:?}");
+        ensure!(denier.is_some() || is_upstream(response), "neither gate answers {response:?}");
         Ok(denier)
     }
 
@@ -132,9 +131,8 @@ impl Gateway {
     }
 
     fn stat(&self, name: &str) -> Result<usize> {
-        let stats = self.envoy.admin(&format!("/stats?filter=^{name}$"))?;
-        let value = stats.trim_end().rsplit(": ").next().and_then(|number| number.parse().ok());
-        value.with_context(|| format!("Envoy has no {name}: {stats}"))
+        let value = self.envoy.stat(name)?;
+        Ok(value.with_context(|| format!("Envoy has no {name}"))? as usize)
     }
 
     /// Puts plugin number `i` in place, and waits until new connections meet it and enough requests

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use header_gate_host::{LocalResponse, Plugin, Vm};
 use header_gate_policy::Policy;
 use header_gate_tools::build;
-use header_gate_tools::envoy::Envoy;
+use header_gate_tools::envoy::{ACTIVE, Envoy};
 use header_gate_tools::variant::Variant;
 
 /// The repository's root.
@@ -58,25 +58,16 @@ pub fn policy(variant: &Variant) -> Policy {
 
 /// What `variant` asks the host to answer to a request that does not pass.
 pub fn denial(variant: &Variant) -> LocalResponse {
-    let deny = policy(variant).deny;
+    let denial = LocalResponse::of(&policy(variant));
     // The SDK has no way to pass details.
-    let details =
-        if variant.contract(root()).unwrap().is_some() { deny.details } else { String::new() };
-    LocalResponse {
-        status: deny.status.into(),
-        details: details.into(),
-        headers: deny.headers.into_iter().map(|(n, v)| (n.into(), v.into())).collect(),
-        body: deny.body.into(),
-        grpc_status: -1,
-    }
+    let passes_details = variant.contract(root()).unwrap().is_some();
+    LocalResponse { details: if passes_details { denial.details } else { vec![] }, ..denial }
 }
 
 /// Virtual machines of all plugins that `envoy` has: one for each worker, one for the main thread, and
 /// one that the others are cloned from.
 pub fn virtual_machines(envoy: &Envoy) -> usize {
-    let stats = envoy.admin("/stats?filter=^wasm.envoy.wasm.runtime.v8.active$").unwrap();
-    let active = stats.trim_end().rsplit(": ").next().and_then(|number| number.parse().ok());
-    active.unwrap_or_else(|| panic!("Envoy has no such gauge: {stats:?}"))
+    envoy.stat(ACTIVE).unwrap().unwrap_or_else(|| panic!("Envoy has no {ACTIVE}")) as usize
 }
 
 /// Waits until `condition` holds; `otherwise` says what it means if it never does.

@@ -9,7 +9,7 @@ mod instructions;
 mod load;
 mod tables;
 pub(crate) mod tools;
-pub(crate) mod workers;
+mod workers;
 
 use std::path::{Path, PathBuf};
 

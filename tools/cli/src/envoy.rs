@@ -11,7 +11,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 pub use install::{NEWEST, OLDEST, install};
@@ -21,6 +21,13 @@ use crate::http1::Connection;
 
 /// The longest wait for the end of an Envoy that was asked to end.
 const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Envoy's gauge of the virtual machines of all plugins: for each plugin one for each worker, one for
+/// the main thread, and one that the others are cloned from.
+pub const ACTIVE: &str = "wasm.envoy.wasm.runtime.v8.active";
+
+/// The longest wait for what [`until`] asks.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How an Envoy is run.
 #[derive(Clone, Debug)]
@@ -129,6 +136,21 @@ impl Envoy {
         }
     }
 
+    /// A counter or gauge, by its whole name; of a histogram, the median of all that it has recorded.
+    /// None if Envoy has nothing of that name yet.
+    ///
+    /// # Errors
+    /// As for [`Envoy::admin`].
+    pub fn stat(&self, name: &str) -> Result<Option<f64>> {
+        let text = self.admin(&format!("/stats?filter=^{name}$"))?;
+        // NAME: 34, or NAME: P0(nan,120.0) P25(nan,122.5) P50(nan,125.0) ...
+        let median = text.split_once("P50(").and_then(|(_, rest)| rest.split_once([',', ')']));
+        Ok(match median {
+            Some((_, rest)) => rest.split(')').next().and_then(|figure| figure.parse().ok()),
+            None => field(&text, &format!("{name}:")),
+        })
+    }
+
     /// The port that the listener `name` was given.
     ///
     /// # Errors
@@ -215,9 +237,43 @@ fn reason(log: &str) -> String {
     errors.join("; ")
 }
 
+/// Asks until there is an answer.
+///
+/// # Errors
+/// The question's own, or there is no answer for too long.
+pub fn until<T>(question: impl Fn() -> Result<Option<T>>) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = question()? {
+            return Ok(answer);
+        }
+        ensure!(Instant::now() < deadline, "no answer after {} seconds", PATIENCE.as_secs());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The number behind `key` in a file below /proc that tells of process `pid`: memory in KiB.
+pub(crate) fn memory(pid: u32, file: &str, key: &str) -> Result<f64> {
+    let path = format!("/proc/{pid}/{file}");
+    let text = fs::read_to_string(&path).with_context(|| format!("Envoy is gone: {path}"))?;
+    field(&text, key).with_context(|| format!("{path} has no {key}"))
+}
+
+/// The number behind `key`, at the start of a line.
+fn field(text: &str, key: &str) -> Option<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{port_of, reason};
+    use super::{field, port_of, reason};
+
+    #[test]
+    fn a_field_is_the_number_behind_its_key() {
+        assert_eq!(field("Name: envoy\nVmRSS:\t  61234 kB\n", "VmRSS:"), Some(61_234.0));
+        assert_eq!(field("Name: envoy\n", "Name:"), None);
+    }
 
     #[test]
     fn the_reason_is_all_errors_on_one_line() {

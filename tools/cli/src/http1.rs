@@ -210,8 +210,9 @@ impl Connection {
             if response.status >= 200 {
                 self.kept = true;
                 self.closing = !keeps;
-                let body = self.body(method, &response, wanted(&response))?;
-                response.body = if wanted(&response) { body } else { Vec::new() };
+                let wanted = wanted(&response);
+                let body = self.body(method, &response, wanted)?;
+                response.body = if wanted { body } else { Vec::new() };
                 return Ok(response);
             }
         }
@@ -438,6 +439,13 @@ mod tests {
         assert_eq!(exchange("HEAD", head).unwrap().body, b"");
     }
 
+    /// A connection, and its other end.
+    fn connected() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let connection = Connection::open(listener.local_addr().unwrap().port()).unwrap();
+        (connection, listener.accept().unwrap().0)
+    }
+
     #[test]
     fn a_connection_is_kept_until_an_answer_closes_it() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -468,9 +476,7 @@ mod tests {
             ("HTTP/1.0 200 OK\r\n", true),
             ("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\n", false),
         ] {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let mut connection = Connection::open(listener.local_addr().unwrap().port()).unwrap();
-            let mut stream = listener.accept().unwrap().0;
+            let (mut connection, mut stream) = connected();
             write!(stream, "{head}Transfer-Encoding: Chunked\r\n\r\n0\r\n\r\n").unwrap();
             assert_eq!(connection.send("GET", "/", &[], b"").unwrap().body, b"");
             assert!(connection.is_kept());
@@ -487,9 +493,7 @@ mod tests {
             ("\r\n", true),
             ("Content-Length: 2\r\n\r\nhi", false),
         ] {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let mut connection = Connection::open(listener.local_addr().unwrap().port()).unwrap();
-            let mut stream = listener.accept().unwrap().0;
+            let (mut connection, mut stream) = connected();
             write!(stream, "HTTP/1.1 200 OK\r\n{rest}").unwrap();
             let response = connection.send_for("GET", "/", &[], b"", |head| head.status != 200);
             assert_eq!(response.unwrap().body, b"");

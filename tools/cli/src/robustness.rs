@@ -11,8 +11,8 @@ use lexopt::{Arg, Parser};
 
 use crate::cost::chart::thousands;
 use crate::cost::data::Data;
-use crate::cost::draw::replace;
-use crate::{build, cost, differ, soak};
+use crate::cost::draw::{put, replace};
+use crate::{cost, differ, soak};
 
 /// The document that the tables stand in.
 const DOCUMENT: &str = "docs/robustness.md";
@@ -52,10 +52,7 @@ pub fn run(root: &Path, mut args: Parser) -> Result<()> {
 /// # Errors
 /// Data are missing, or a marker in `docs/robustness.md` is.
 pub fn draw(root: &Path) -> Result<()> {
-    for (file, text) in render(root)? {
-        build::put(&root.join(file), text.as_bytes())?;
-    }
-    Ok(())
+    put(root, render(root)?)
 }
 
 /// Every file that is drawn, below `root`, and what it holds.

@@ -19,9 +19,8 @@ use crate::cost::chart::thousands;
 use crate::cost::data::Data;
 use crate::cost::filter::{NO_FILTER, OURS};
 use crate::cost::tools;
-use crate::cost::workers::{ACTIVE, stat, until};
 use crate::envoy::config::{Listener, config};
-use crate::envoy::{self, Envoy, NEWEST, Options};
+use crate::envoy::{self, ACTIVE, Envoy, NEWEST, Options, until};
 use crate::robustness;
 use crate::robustness::plot::Plot;
 use crate::variant::Variant;
@@ -120,9 +119,9 @@ pub fn soak(root: &Path, plugin: &Path, requests: u64) -> Result<Data> {
     ensure!(requests >= LEAST, "--requests takes a number of at least {LEAST}");
     let policy = Policy::read(&root.join("policy.toml"))?;
     let envoy = start(root, Listener::new(OURS).wasm(plugin))?;
-    until(|| Ok((stat(&envoy, ACTIVE)? == Some(MACHINES)).then_some(())))
+    until(|| Ok((envoy.stat(ACTIVE)? == Some(MACHINES)).then_some(())))
         .context("not every worker has its virtual machine")?;
-    let created = stat(&envoy, CREATED)?.context("Envoy does not count virtual machines")?;
+    let created = envoy.stat(CREATED)?.context("Envoy does not count virtual machines")?;
     let (sent, samples) = send(&envoy, OURS, &policy, requests)?;
     let counts = counts(&envoy, &sent, created)?;
     envoy.stop()?;
@@ -226,13 +225,13 @@ fn counts(envoy: &Envoy, sent: &Sent, created: f64) -> Result<Vec<Count>> {
     };
     let http = |name: &str| {
         let name = format!("http.{OURS}.downstream_{name}");
-        stat(envoy, &name)?.with_context(|| format!("Envoy has no {name}"))
+        envoy.stat(&name)?.with_context(|| format!("Envoy has no {name}"))
     };
     until(|| Ok((http("cx_active")? == 0.0).then_some(())))
         .context("Envoy keeps connections that are closed")?;
     let [passed, denied, refused, none] =
         [Answer::Passed, Answer::Denied, Answer::Refused, Answer::None].map(answers);
-    let other = |key: &str| stat(envoy, key)?.with_context(|| format!("Envoy has no {key}"));
+    let other = |key: &str| envoy.stat(key)?.with_context(|| format!("Envoy has no {key}"));
     let counts = [
         (passed, http("rq_2xx")?),
         (denied + refused, http("rq_4xx")?),

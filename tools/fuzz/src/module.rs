@@ -117,14 +117,7 @@ impl Gate {
         let policy = Policy::read(&file)?;
         let longest = policy.values.iter().map(String::len).max().unwrap_or_default();
         let longest = u32::try_from(longest)?;
-        let deny = policy.deny.clone();
-        let denial = LocalResponse {
-            status: deny.status.into(),
-            details: deny.details.into(),
-            headers: deny.headers.into_iter().map(|(n, v)| (n.into(), v.into())).collect(),
-            body: deny.body.into(),
-            grpc_status: -1,
-        };
+        let denial = LocalResponse::of(&policy);
         let lent = plugin.start()?.allocate(longest)?;
         Ok(Self { plugin, policy, denial, lent, image: (longest + 4).next_multiple_of(8) })
     }

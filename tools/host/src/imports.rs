@@ -1,6 +1,7 @@
 //! The host's side of the ABI: the functions that a module imports.
 
 use anyhow::Result;
+use header_gate_policy::Policy;
 use wasmtime::{Caller, Linker, Memory, Module};
 
 use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Reply, Script, Status, Step};
@@ -65,6 +66,21 @@ pub struct LocalResponse {
     pub body: Vec<u8>,
     /// -1 for none.
     pub grpc_status: i32,
+}
+
+impl LocalResponse {
+    /// The answer that `policy` wants to every request that does not pass.
+    #[must_use]
+    pub fn of(policy: &Policy) -> Self {
+        let deny = policy.deny.clone();
+        Self {
+            status: deny.status.into(),
+            details: deny.details.into(),
+            headers: deny.headers.into_iter().map(|(n, v)| (n.into(), v.into())).collect(),
+            body: deny.body.into(),
+            grpc_status: -1,
+        }
+    }
 }
 
 /// A range outside memory is the status that a host returns for it.

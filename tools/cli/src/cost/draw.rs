@@ -22,10 +22,12 @@ const DOCUMENT: &str = "docs/cost.md";
 /// # Errors
 /// Data are missing, or a marker in `docs/cost.md` is.
 pub fn draw(root: &Path) -> Result<()> {
-    for (file, text) in render(root)? {
-        build::put(&root.join(file), text.as_bytes())?;
-    }
-    Ok(())
+    put(root, render(root)?)
+}
+
+/// Writes what is drawn below `root`.
+pub(crate) fn put(root: &Path, files: Vec<(PathBuf, String)>) -> Result<()> {
+    files.into_iter().try_for_each(|(file, text)| build::put(&root.join(file), text.as_bytes()))
 }
 
 /// Every file that is drawn, below `root`, and what it holds.

@@ -4,15 +4,25 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::http1::Response;
+
 /// What the plugin is called in Envoy's log.
 const PLUGIN: &str = "header-authorization";
 /// The limit of a request's header fields, with room for long values.
 pub(crate) const MAX_REQUEST_HEADERS_KB: usize = 96;
+/// What a listener without an upstream answers to a request that comes through, with status 200.
+pub const UPSTREAM: &str = "upstream\n";
 /// The type of a filter, a router or a log in Envoy's API.
 macro_rules! api {
     ($name:literal) => {
         concat!("type.googleapis.com/envoy.extensions.", $name)
     };
+}
+
+/// Whether `response` is what a listener without an upstream answers.
+#[must_use]
+pub fn is_upstream(response: &Response) -> bool {
+    response.status == 200 && response.body == UPSTREAM.as_bytes()
 }
 
 /// A listener on 127.0.0.1, on any free port, that speaks HTTP/1.1 and HTTP/2.
@@ -25,7 +35,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// A listener that answers every request itself: 200, `upstream`.
+    /// A listener that answers every request itself, with [`UPSTREAM`].
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self { name: name.to_owned(), filters: Vec::new(), upstream: None, access_log: None }
@@ -78,7 +88,7 @@ impl Listener {
         if self.upstream.is_some() {
             route["route"] = json!({ "cluster": self.name });
         } else {
-            let body = json!({ "inline_string": "upstream\n" });
+            let body = json!({ "inline_string": UPSTREAM });
             route["direct_response"] = json!({ "status": 200, "body": body });
         }
         let router = json!({

@@ -4,10 +4,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::url::Url;
+use crate::envoy::ACTIVE;
 use crate::http1::Connection;
-
-/// The gauge of all virtual machines.
-const GAUGE: &str = "wasm.envoy.wasm.runtime.v8.active";
 
 /// Envoy's workers, and its virtual machines.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,9 +24,9 @@ impl Machines {
         let workers = info["command_line_options"]["concurrency"].as_u64().filter(|&n| n > 0);
         let workers = workers
             .with_context(|| format!("/server_info of {} has no concurrency", admin.address))?;
-        let stats = get(admin, &format!("/stats?filter=^{GAUGE}$")).with_context(told)?;
+        let stats = get(admin, &format!("/stats?filter=^{ACTIVE}$")).with_context(told)?;
         // Envoy lists it only once there has been one.
-        let active = stats.lines().find_map(|line| line.strip_prefix(GAUGE)?.strip_prefix(": "));
+        let active = stats.lines().find_map(|line| line.strip_prefix(ACTIVE)?.strip_prefix(": "));
         let active = active.unwrap_or("0").trim().parse().with_context(told)?;
         Ok(Self { workers, active })
     }

@@ -1,16 +1,16 @@
 //! One of the clients: a request on each of some connections, then the answers, each of them looked at.
 
-use std::fs;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use fastrand::Rng;
 use header_gate_policy::Policy;
 
 use super::mix::{self, End, KINDS};
-use crate::cost::workers::field;
+use crate::envoy::config::is_upstream;
+use crate::envoy::memory;
 use crate::http1::{Connection, Response, request};
 use crate::probe::difference;
 
@@ -169,7 +169,7 @@ impl Clients<'_> {
         let expected = if denied && !self.denies { Answer::Passed } else { expected };
         let wrong = match expected {
             Answer::Denied => difference(self.policy, response),
-            Answer::Passed if response.status == 200 && response.body == b"upstream\n" => None,
+            Answer::Passed if is_upstream(response) => None,
             Answer::Refused if response.status == 400 => None,
             _ => Some(response.status.to_string()),
         };
@@ -185,7 +185,8 @@ impl Clients<'_> {
         let (before, after) = (progress.requests, progress.requests + requests);
         progress.requests = after;
         if before / self.step != after / self.step {
-            let sample = Sample { requests: after, resident: resident(self.pid)? };
+            let sample =
+                Sample { requests: after, resident: memory(self.pid, "status", "VmRSS:")? };
             progress.samples.push(sample);
         }
         if before / self.line != after / self.line {
@@ -197,13 +198,4 @@ impl Clients<'_> {
 
 fn get(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     request("localhost", "GET", "/", fields, b"")
-}
-
-/// The resident memory of a process, in KiB.
-fn resident(pid: u32) -> Result<f64> {
-    let path = format!("/proc/{pid}/status");
-    let text = fs::read_to_string(&path).context("Envoy has ended")?;
-    let resident = field(&text, "VmRSS:").with_context(|| format!("{path} has no VmRSS"))?;
-    ensure!(resident > 0.0, "Envoy has ended");
-    Ok(resident)
 }
