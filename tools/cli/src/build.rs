@@ -1,4 +1,4 @@
-//! From a variant to its artifact: compile, optimise, verify.
+//! From a variant to its artifact: compile, optimise, finish, verify.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result, bail};
 use tempfile::NamedTempFile;
 
+use crate::finish::finish;
 use crate::toolchain::{TARGET, Toolchain};
 use crate::variant::Variant;
 use crate::verify::{self, Properties};
@@ -70,7 +71,7 @@ impl Builder {
         self.wasm_opt.run(&module, optimised.path(), mvp)?;
         drop(lock);
 
-        let wasm = fs::read(optimised.path())?;
+        let wasm = finish(&fs::read(optimised.path())?)?;
         let properties = verify::inspect(&wasm)?;
         if let Some(contract) = contract {
             let violations = properties.violations(&contract);

@@ -8,6 +8,7 @@ pub mod cost;
 pub mod demo;
 pub mod differ;
 pub mod envoy;
+pub mod finish;
 pub mod http1;
 pub mod http2;
 pub mod httpbin;

@@ -26,7 +26,7 @@ const LIST: &str = "tests/mutations.toml";
 /// The tests that may notice, the quickest first: natively, then with the finished module. Those of
 /// the SDK are left out, whose builds take long.
 const TESTS: [&[&str]; 4] = [
-    &["--lib", "--", "abi::", "decision::", "log::", "pairs::"],
+    &["--lib", "--", "abi::", "decision::", "log::", "pairs::", "finish::"],
     &["--test", "adversary", "--", "--skip", "interleaved_requests"],
     &["--test", "corpus", "every_committed_input"],
     &["--test", "embedded", "each_policy"],
