@@ -1,14 +1,14 @@
 //! The finished module, through the life of one virtual machine, with a host that answers anything.
 //!
 //! What may be in the module's memory after each call is worked out beside it from what the host did:
-//! the module itself only clears its result cells. From the same account it follows whether the
-//! request had to pass.
+//! the module itself only clears its result cells, and writes the number of a context before the text of
+//! a log line. From the same account it follows whether the request had to pass.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use arbitrary::Arbitrary;
 use header_gate_host::{
     CONTINUE, INVALID_MEMORY_ACCESS, LocalResponse, OK, Place, Plugin, Reply, Script, Step, Vm,
@@ -86,13 +86,28 @@ struct Gate {
     lent: u32,
     /// Bytes of the image: the longest value, padding, and its size in the last four.
     image: u32,
+    /// The lines of feature `log`, in order; none without it.
+    lines: Vec<Line>,
 }
 
-static GATES: LazyLock<[Gate; 3]> = LazyLock::new(|| {
-    let several = concat!(env!("CARGO_MANIFEST_DIR"), "/several.toml");
+/// A line of the log, behind the number of a context.
+struct Line {
+    text: String,
+    /// Where the text is; the number is written right before it.
+    at: usize,
+    /// Whether only a denied request writes it.
+    of_denial: bool,
+}
+
+/// The first context of a virtual machine that is a request's; the others follow.
+const FIRST: u32 = 2;
+
+static GATES: LazyLock<[Gate; 5]> = LazyLock::new(|| {
+    let several = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/several.toml"));
     let keys = root().join("policies/api-key.toml");
-    let policies = [None, Some(keys), Some(PathBuf::from(several))];
-    policies.map(|policy| Gate::build(policy).unwrap_or_else(|error| panic!("{error:#}")))
+    let own = root().join("policy.toml");
+    let gates = [(&own, false), (&keys, false), (&several, false), (&own, true), (&keys, true)];
+    gates.map(|(policy, log)| Gate::build(policy, log).unwrap_or_else(|error| panic!("{error:#}")))
 });
 
 /// Lives one life.
@@ -103,26 +118,36 @@ pub fn fuzz(input: &[u8]) {
     let Some(life) = crate::parse::<Life>(input) else { return };
     let gate = &GATES[usize::from(life.gate) % GATES.len()];
     let mut vm = gate.plugin.start().expect("it starts");
+    let mut context = FIRST;
     for moment in life.moments {
-        gate.live(&mut vm, moment);
+        gate.live(&mut vm, &mut context, moment);
     }
 }
 
 impl Gate {
-    fn build(policy: Option<PathBuf>) -> Result<Self> {
-        let variant = Variant::default();
-        let file = policy.clone().unwrap_or_else(|| root().join("policy.toml"));
-        let variant = policy.map_or(variant.clone(), |policy| variant.with_policy(policy));
+    fn build(file: &Path, log: bool) -> Result<Self> {
+        let variant = if log { Variant::log() } else { Variant::default() };
+        let variant = variant.with_policy(file).normalized(&root());
         let plugin = Plugin::new(&fs::read(build::artifact(&root(), &variant)?)?)?;
-        let policy = Policy::read(&file)?;
+        let policy = Policy::read(file)?;
         let longest = policy.values.iter().map(String::len).max().unwrap_or_default();
         let longest = u32::try_from(longest)?;
         let denial = LocalResponse::of(&policy);
-        let lent = plugin.start()?.allocate(longest)?;
-        Ok(Self { plugin, policy, denial, lent, image: (longest + 4).next_multiple_of(8) })
+        let mut vm = plugin.start()?;
+        let lent = vm.allocate(longest)?;
+        let texts = [("on_http_request_headers", false), (&policy.denial(), true)];
+        let mut lines = Vec::new();
+        for (text, of_denial) in texts.into_iter().filter(|_| log) {
+            let text = format!(" wasm-rust: {text}");
+            let mut places = vm.memory().windows(text.len());
+            let at = places.position(|bytes| bytes == text.as_bytes());
+            lines.push(Line { at: at.context("a line is not in the module")?, text, of_denial });
+        }
+        let image = (longest + 4).next_multiple_of(8);
+        Ok(Self { plugin, policy, denial, lent, image, lines })
     }
 
-    fn live(&self, vm: &mut Vm, moment: Moment) {
+    fn live(&self, vm: &mut Vm, context: &mut u32, moment: Moment) {
         let mut memory = vm.memory().to_vec();
         match moment {
             Moment::Allocate(size) => {
@@ -141,12 +166,15 @@ impl Gate {
             Moment::Request { value, left_out, besides, end } => {
                 let script = self.script(value.as_ref(), left_out, &besides, &end);
                 let passes = self.account(&mut memory, &script);
+                let log = self.log(&mut memory, *context, passes);
+                *context += 1;
                 let refused = script.other_status != OK;
                 let outcome = vm.request_with(script.clone()).expect("no trap");
                 let action = if passes { CONTINUE } else { PAUSE };
                 assert_eq!(outcome.action, action, "{script:?}");
                 let answer = (!passes && !refused).then_some(&self.denial);
                 assert_eq!(outcome.response.as_ref(), answer, "{script:?}");
+                assert_eq!(outcome.log, log, "{script:?}");
                 let asked: Vec<_> = outcome.asked.iter().map(|a| (a.map, &a.key[..])).collect();
                 assert_eq!(asked, [(0, self.policy.header.as_bytes())]);
             }
@@ -190,6 +218,17 @@ impl Gate {
         };
         let address = u32::from_le_bytes(memory[data..data + 4].try_into().expect("four bytes"));
         status == OK && address == self.lent && self.policy.values.iter().find(exact).is_some()
+    }
+
+    /// What is written to the log of a request with this context, and into memory for that.
+    fn log(&self, memory: &mut [u8], context: u32, passes: bool) -> Vec<String> {
+        let number = format!("#{context}");
+        let lines = self.lines.iter().filter(|line| !passes || !line.of_denial);
+        let write = |Line { text, at, .. }: &Line| {
+            memory[at - number.len()..*at].copy_from_slice(number.as_bytes());
+            format!("{number}{text}")
+        };
+        lines.map(write).collect()
     }
 
     fn script(
