@@ -8,8 +8,6 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use header_gate_policy::Policy;
 use header_gate_tools::build::artifact;

@@ -64,8 +64,7 @@ pub fn denial(variant: &Variant) -> LocalResponse {
     LocalResponse { details: if passes_details { denial.details } else { vec![] }, ..denial }
 }
 
-/// Virtual machines of all plugins that `envoy` has: one for each worker, one for the main thread, and
-/// one that the others are cloned from.
+/// Virtual machines of all plugins that `envoy` has.
 pub fn virtual_machines(envoy: &Envoy) -> usize {
     envoy.stat(ACTIVE).unwrap().unwrap_or_else(|| panic!("Envoy has no {ACTIVE}")) as usize
 }

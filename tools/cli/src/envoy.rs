@@ -253,10 +253,10 @@ pub fn until<T>(question: impl Fn() -> Result<Option<T>>) -> Result<T> {
 }
 
 /// The number behind `key` in a file below /proc that tells of process `pid`: memory in KiB.
-pub(crate) fn memory(pid: u32, file: &str, key: &str) -> Result<f64> {
+pub(crate) fn process_memory(pid: u32, file: &str, key: &str) -> Result<f64> {
     let path = format!("/proc/{pid}/{file}");
     let text = fs::read_to_string(&path).with_context(|| format!("Envoy is gone: {path}"))?;
-    field(&text, key).with_context(|| format!("{path} has no {key}"))
+    field(&text, key).with_context(|| format!("no {key} in {path}: has Envoy ended?"))
 }
 
 /// The number behind `key`, at the start of a line.

@@ -11,7 +11,8 @@ use std::sync::LazyLock;
 use anyhow::{Context as _, Result};
 use arbitrary::Arbitrary;
 use header_gate_host::{
-    CONTINUE, INVALID_MEMORY_ACCESS, LocalResponse, OK, Place, Plugin, Reply, Script, Step, Vm,
+    CONTINUE, FIRST_REQUEST, INVALID_MEMORY_ACCESS, LocalResponse, OK, Place, Plugin, Reply,
+    Script, Step, Vm,
 };
 use header_gate_policy::Policy;
 use header_gate_tools::variant::Variant;
@@ -99,29 +100,59 @@ struct Line {
     of_denial: bool,
 }
 
-/// The first context of a virtual machine that is a request's; the others follow.
-const FIRST: u32 = 2;
+/// How many gates there are.
+pub const COUNT: usize = 6;
 
-static GATES: LazyLock<[Gate; 5]> = LazyLock::new(|| {
+static GATES: LazyLock<[Gate; COUNT]> = LazyLock::new(|| {
     let several = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/several.toml"));
     let keys = root().join("policies/api-key.toml");
     let own = root().join("policy.toml");
-    let gates = [(&own, false), (&keys, false), (&several, false), (&own, true), (&keys, true)];
-    gates.map(|(policy, log)| Gate::build(policy, log).unwrap_or_else(|error| panic!("{error:#}")))
+    let policies = [own, keys, several];
+    std::array::from_fn(|i| {
+        let (policy, log) = (&policies[i % policies.len()], i >= policies.len());
+        Gate::build(policy, log).unwrap_or_else(|error| panic!("{error:#}"))
+    })
 });
+
+/// What came of a life.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// The number of the gate.
+    pub gate: usize,
+    /// Whether a request passed.
+    pub passed: bool,
+    /// Whether one was denied.
+    pub denied: bool,
+}
 
 /// Lives one life.
 ///
 /// # Panics
-/// The module traps, writes where it must not, answers wrongly, or decides otherwise than the policy.
+/// As for [`live`].
 pub fn fuzz(input: &[u8]) {
-    let Some(life) = crate::parse::<Life>(input) else { return };
-    let gate = &GATES[usize::from(life.gate) % GATES.len()];
+    let _ = live(input);
+}
+
+/// Lives one life, if `input` is one.
+///
+/// # Panics
+/// The module traps, writes where it must not, answers wrongly, or decides otherwise than the policy.
+#[must_use]
+pub fn live(input: &[u8]) -> Option<Seen> {
+    let life = crate::parse::<Life>(input)?;
+    let number = usize::from(life.gate) % COUNT;
+    let gate = &GATES[number];
     let mut vm = gate.plugin.start().expect("it starts");
-    let mut context = FIRST;
+    let (mut context, mut seen) =
+        (FIRST_REQUEST, Seen { gate: number, passed: false, denied: false });
     for moment in life.moments {
-        gate.live(&mut vm, &mut context, moment);
+        match gate.live(&mut vm, &mut context, moment) {
+            Some(true) => seen.passed = true,
+            Some(false) => seen.denied = true,
+            None => {}
+        }
     }
+    Some(seen)
 }
 
 impl Gate {
@@ -147,7 +178,9 @@ impl Gate {
         Ok(Self { plugin, policy, denial, lent, image, lines })
     }
 
-    fn live(&self, vm: &mut Vm, context: &mut u32, moment: Moment) {
+    /// Whether a request passed, if there was one.
+    fn live(&self, vm: &mut Vm, context: &mut u32, moment: Moment) -> Option<bool> {
+        let mut decision = None;
         let mut memory = vm.memory().to_vec();
         match moment {
             Moment::Allocate(size) => {
@@ -166,6 +199,7 @@ impl Gate {
             Moment::Request { value, left_out, besides, end } => {
                 let script = self.script(value.as_ref(), left_out, &besides, &end);
                 let passes = self.account(&mut memory, &script);
+                decision = Some(passes);
                 let log = self.log(&mut memory, *context, passes);
                 *context += 1;
                 let refused = script.other_status != OK;
@@ -181,6 +215,7 @@ impl Gate {
         }
         let differs = memory.iter().zip(vm.memory()).position(|(a, b)| a != b);
         assert_eq!((differs, vm.memory().len()), (None, memory.len()), "memory differs at");
+        decision
     }
 
     /// What the memory is after the call in which the host carries `script` out, and whether the

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use header_gate_fuzz::{TARGETS, policy};
+use header_gate_fuzz::{TARGETS, module, policy};
 use header_gate_host::{Outcome, Plugin};
 use header_gate_tools::variant::Variant;
 use header_gate_tools::{build, root};
@@ -25,6 +25,17 @@ fn every_committed_input_keeps_every_promise() {
             println!("{}", file.display());
             target(&fs::read(file).unwrap());
         }
+    }
+}
+
+#[test]
+fn each_gate_passes_and_denies_in_the_corpus() {
+    let lives = corpus("module").into_iter();
+    let seen: Vec<_> = lives.filter_map(|file| module::live(&fs::read(file).unwrap())).collect();
+    for gate in 0..module::COUNT {
+        let of_gate = || seen.iter().filter(|seen| seen.gate == gate);
+        assert!(of_gate().any(|seen| seen.passed), "gate {gate} passes nothing");
+        assert!(of_gate().any(|seen| seen.denied), "gate {gate} denies nothing");
     }
 }
 

@@ -23,8 +23,11 @@ pub use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Reply, Script, Status, 
 /// `Action::Continue`, what a callback returns for a request that passes.
 pub const CONTINUE: i32 = 0;
 
-/// The root context's number; those of requests follow.
+/// The root context's number.
 const ROOT: u32 = 1;
+
+/// The number of a virtual machine's first request; the others follow.
+pub const FIRST_REQUEST: u32 = ROOT + 1;
 
 /// Fuel of a virtual machine, more than any test burns.
 const FUEL: u64 = u64::MAX / 2;
@@ -127,7 +130,7 @@ impl Plugin {
             .iter()
             .find_map(|name| instance.get_typed_func(&mut store, name).ok());
         store.data_mut().memory = Some(memory);
-        let mut vm = Vm { store, instance, memory, next_context: ROOT + 1 };
+        let mut vm = Vm { store, instance, memory, next_context: FIRST_REQUEST };
         vm.call("_initialize", &[])?;
         vm.call("proxy_on_context_create", &[ROOT, 0])?;
         vm.call("proxy_on_vm_start", &[ROOT, 0])?;

@@ -11,7 +11,7 @@ use super::filter::Filter;
 use super::tools;
 use crate::build::Builder;
 use crate::envoy::config::config;
-use crate::envoy::{self, ACTIVE, Envoy, NEWEST, Options, memory, until};
+use crate::envoy::{self, ACTIVE, Envoy, NEWEST, Options, process_memory, until};
 
 /// Worker threads.
 pub const WORKERS: u32 = 32;
@@ -75,8 +75,10 @@ fn start(binary: &Path, filter: &Filter) -> Result<[f64; 3]> {
         until(|| Ok((envoy.stat(ACTIVE)? == Some(MACHINES)).then_some(())))
             .with_context(|| format!("{}: not every worker has its machine", filter.name))?;
     }
-    let memory =
-        [memory(envoy.pid(), "status", "VmRSS:")?, memory(envoy.pid(), "smaps_rollup", "Pss:")?];
+    let memory = [
+        process_memory(envoy.pid(), "status", "VmRSS:")?,
+        process_memory(envoy.pid(), "smaps_rollup", "Pss:")?,
+    ];
     let ready = until(|| envoy.stat(INITIALIZED)).context("Envoy does not tell its start")?;
     envoy.stop()?;
     Ok([memory[0], memory[1], ready])

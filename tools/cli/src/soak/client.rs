@@ -10,7 +10,7 @@ use header_gate_policy::Policy;
 
 use super::mix::{self, End, KINDS};
 use crate::envoy::config::is_upstream;
-use crate::envoy::memory;
+use crate::envoy::process_memory;
 use crate::http1::{Connection, Response, request};
 use crate::probe::difference;
 
@@ -186,7 +186,7 @@ impl Clients<'_> {
         progress.requests = after;
         if before / self.step != after / self.step {
             let sample =
-                Sample { requests: after, resident: memory(self.pid, "status", "VmRSS:")? };
+                Sample { requests: after, resident: process_memory(self.pid, "status", "VmRSS:")? };
             progress.samples.push(sample);
         }
         if before / self.line != after / self.line {
