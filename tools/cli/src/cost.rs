@@ -23,7 +23,7 @@ Usage: gate cost instructions|workers|load [--quick]
 
   instructions  instructions per request, counted by callgrind (15 minutes)
   workers       memory and time to ready of an Envoy with 32 workers (half a minute)
-  load          requests per second and latency under wrk (8 minutes); let nothing else run
+  load          requests per second and latency under wrk (17 minutes); let nothing else run
 
   --quick       few samples, to see that it works; prints and writes nothing
   --help        this text
@@ -67,7 +67,7 @@ pub fn run(root: &Path, mut args: Parser) -> Result<()> {
             data
         }
         "load" => {
-            let full = load::Effort { rounds: 4, seconds: 2 };
+            let full = load::Effort { rounds: 5, seconds: 2 };
             let few = load::Effort { rounds: 1, seconds: 1 };
             let data = load::measure(root, if quick { few } else { full })?;
             println!("{}", tables::load(&data)?);

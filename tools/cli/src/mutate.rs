@@ -1,6 +1,7 @@
 //! `gate mutate`: takes away every condition that the plugin's promise rests on, one after the other,
-//! and sees the tests notice.
+//! and sees the tests notice, in `docs/robustness.md`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -8,7 +9,9 @@ use anyhow::{Context, Result, bail, ensure};
 use lexopt::{Arg, Parser, ValueExt};
 use toml_edit::{DocumentMut, TableLike};
 
-use crate::{checkout, process};
+use crate::cost::data::Data;
+use crate::cost::tools;
+use crate::{checkout, process, robustness};
 
 const HELP: &str = "\
 Applies each mutation of tests/mutations.toml to a copy of the checkout, below target/mutate, and
@@ -18,18 +21,25 @@ Usage: gate mutate [TEXT]
 
   TEXT    only the mutations whose file or description has this in it
   --help  this text
+
+Without TEXT (10 minutes) the counts go to docs/robustness/mutate.toml and docs/robustness.md is drawn.
 ";
+
+/// The data's table and key.
+const MUTATIONS: &str = "mutations";
+const NOTICED: &str = "mutations, each noticed";
 
 /// The list, below the repository's root.
 const LIST: &str = "tests/mutations.toml";
 
-/// The tests that may notice, the quickest first: natively, then with the finished module. Those of
-/// the SDK are left out, whose builds take long.
-const TESTS: [&[&str]; 4] = [
-    &["--lib", "--", "abi::", "decision::", "log::", "pairs::", "finish::"],
+/// The tests that may notice, the quickest first: natively, then with the finished module, then those of
+/// how it is finished. Those of the SDK are left out, whose builds take long.
+const TESTS: [&[&str]; 5] = [
+    &["--lib", "--", "abi::", "decision::", "log::", "pairs::"],
     &["--test", "adversary", "--", "--skip", "interleaved_requests"],
     &["--test", "corpus", "every_committed_input"],
     &["--test", "embedded", "each_policy"],
+    &["--test", "finish"],
 ];
 
 /// One change of the sources.
@@ -103,6 +113,7 @@ pub fn run(root: &Path, mut args: Parser) -> Result<()> {
             other => bail!("{}; --help lists what there is", other.unexpected()),
         }
     }
+    let plain = wanted.is_none();
     let wanted = wanted.unwrap_or_default();
     let mut mutations = Mutation::all(root)?;
     mutations.retain(|m| m.file.contains(&wanted) || m.breaks.contains(&wanted));
@@ -118,6 +129,7 @@ pub fn run(root: &Path, mut args: Parser) -> Result<()> {
         bail!("{test} fails without any mutation");
     }
     let mut survivors = 0;
+    let mut counts = BTreeMap::<&str, f64>::new();
     for mutation in &mutations {
         let Mutation { file, breaks, .. } = mutation;
         let mutated = mutation.apply(&copy)?;
@@ -126,6 +138,7 @@ pub fn run(root: &Path, mut args: Parser) -> Result<()> {
         fs::write(&place, mutated)?;
         let noticed = failing_test().with_context(|| format!("{file}: {breaks}"));
         fs::write(&place, original)?;
+        *counts.entry(file).or_default() += 1.0;
         if let Some(test) = noticed? {
             println!("killed    {file:<16} {breaks}: {test}");
         } else {
@@ -135,7 +148,27 @@ pub fn run(root: &Path, mut args: Parser) -> Result<()> {
     }
     println!("{} of {} mutations killed", mutations.len() - survivors, mutations.len());
     ensure!(survivors == 0, "{survivors} of {} mutations survived", mutations.len());
+    if plain {
+        let rustc = process::ask(process::cargo("rustc").arg("-V"))?;
+        let about = [("date", tools::today()?), ("tests compiled by", rustc)];
+        let mut data = Data::new("mutate", &about);
+        for (file, noticed) in counts {
+            data.put([MUTATIONS, file, NOTICED], &[noticed]);
+        }
+        data.write(&robustness::file(root, "mutate"))?;
+        robustness::draw(root)?;
+    }
     Ok(())
+}
+
+/// How many mutations of each file there were when the tests noticed all of them.
+///
+/// # Errors
+/// The data are not those of this command.
+pub fn table(data: &Data) -> Result<String> {
+    let files = data.keys([MUTATIONS])?;
+    let rows = files.iter().map(String::as_str);
+    robustness::table(data, MUTATIONS, "file", rows, &[NOTICED])
 }
 
 /// The first test that fails in the checkout at `root`, compiled below `target`.
@@ -174,5 +207,22 @@ mod tests {
             mutation.apply(&root).unwrap();
             assert!(!mutations[..i].contains(mutation), "{mutation:?} is there twice");
         }
+    }
+
+    #[test]
+    fn the_counts_in_the_documentation_are_of_the_whole_list() {
+        let root = crate::root();
+        let data = Data::read(&robustness::file(&root, "mutate"), "mutate").unwrap();
+        let mut listed = BTreeMap::<_, f64>::new();
+        for Mutation { file, .. } in Mutation::all(&root).unwrap() {
+            *listed.entry(file).or_default() += 1.0;
+        }
+        let noticed = data.keys([MUTATIONS]).unwrap().into_iter().map(|file| {
+            let [count] = data.get([MUTATIONS, &file, NOTICED]).unwrap()[..] else {
+                panic!("{file}")
+            };
+            (file, count)
+        });
+        assert_eq!(noticed.collect::<BTreeMap<_, _>>(), listed, "run `gate mutate`");
     }
 }

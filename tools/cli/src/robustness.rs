@@ -12,7 +12,7 @@ use lexopt::{Arg, Parser};
 use crate::cost::chart::thousands;
 use crate::cost::data::Data;
 use crate::cost::draw::{put, replace};
-use crate::{cost, differ, soak};
+use crate::{cost, differ, mutate, soak};
 
 /// The document that the tables stand in.
 const DOCUMENT: &str = "docs/robustness.md";
@@ -27,7 +27,7 @@ pub(crate) fn file(root: &Path, command: &str) -> PathBuf {
 
 const HELP: &str = "\
 Draws docs/cost.md, docs/robustness.md and their charts from docs/*/*.toml, which `gate cost`, `gate
-differ` and `gate soak` write, and from ledger.toml.
+differ`, `gate soak` and `gate mutate` write, and from ledger.toml.
 
 Usage: gate draw
 ";
@@ -64,7 +64,7 @@ pub fn render(root: &Path) -> Result<Vec<(PathBuf, String)>> {
         Data::read(&file(root, command), command)
             .with_context(|| format!("run `gate {command}` first"))
     };
-    let (differ, soak) = (read("differ")?, read("soak")?);
+    let (differ, soak, mutate) = (read("differ")?, read("soak")?, read("mutate")?);
     let file = root.join(DOCUMENT);
     let mut text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
     for (name, table) in [
@@ -73,6 +73,7 @@ pub fn render(root: &Path) -> Result<Vec<(PathBuf, String)>> {
         ("sent", soak::sent(&soak)?),
         ("counted", soak::counted(&soak)?),
         ("memory", soak::memory(&soak)?),
+        ("mutations", mutate::table(&mutate)?),
     ] {
         text = replace(&text, name, &table).with_context(|| DOCUMENT)?;
     }

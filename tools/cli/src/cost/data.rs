@@ -115,6 +115,9 @@ fn number(sample: f64) -> toml_edit::Value {
 pub struct Summary {
     /// The median.
     pub median: f64,
+    /// The ends of the middle half: at least a quarter of the samples is at or below the first, and at
+    /// or above the second.
+    pub half: [f64; 2],
     /// The smallest sample.
     pub least: f64,
     /// The largest sample.
@@ -127,7 +130,9 @@ impl Summary {
         samples.sort_by(f64::total_cmp);
         let (least, most) = (samples[0], samples[samples.len() - 1]);
         let (low, high) = (samples[(samples.len() - 1) / 2], samples[samples.len() / 2]);
-        Self { median: f64::midpoint(low, high), least, most }
+        let quarter = (samples.len() - 1) / 4;
+        let half = [samples[quarter], samples[samples.len() - 1 - quarter]];
+        Self { median: f64::midpoint(low, high), half, least, most }
     }
 }
 
@@ -147,7 +152,9 @@ mod tests {
     #[test]
     fn the_median_is_the_middle() {
         let summary = Summary::of(vec![9.0, 1.0, 2.0]);
-        assert_eq!(summary, Summary { median: 2.0, least: 1.0, most: 9.0 });
+        assert_eq!(summary, Summary { median: 2.0, half: [1.0, 9.0], least: 1.0, most: 9.0 });
+        let summary = Summary::of((1..=9).map(f64::from).collect());
+        assert_eq!((summary.half, summary.median), ([3.0, 7.0], 5.0));
         assert!((Summary::of(vec![4.0, 1.0]).median - 2.5).abs() < f64::EPSILON);
     }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use header_gate_policy::Policy;
 
 use super::data::Data;
-use super::filter::{Filter, NO_FILTER, Request, SDK};
+use super::filter::{Filter, LOG, NO_FILTER, Request, SDK};
 use super::tools;
 use crate::build::Builder;
 use crate::envoy::config::config;
@@ -59,15 +59,16 @@ pub fn measure(root: &Path, effort: Effort) -> Result<Data> {
         Filter::empty(root)?,
         Filter::floor(root, &policy)?,
         Filter::ours(root)?,
+        Filter::plugin(root, LOG, &Variant::log())?,
         Filter::plugin(root, SDK, &Variant::sdk())?,
         Filter::baseline(root)?,
         Filter::rbac(&policy),
         Filter::lua(&policy),
     ];
-    let requests = [Request::allow(&policy), Request::wrong(&policy)];
+    let requests = Request::paths(&policy);
     let listeners: Vec<_> =
         [&none].into_iter().chain(&filters).map(|f| f.listener().clone()).collect();
-    // The plain plugin's lines are dropped, as in a gateway that logs warnings only.
+    // The lines of modules are dropped, as in a gateway that logs warnings only.
     let component_log_level = "wasm:warning";
     let options = Options { concurrency: 1, component_log_level, ..Options::default() };
     let envoy = Envoy::start(Command::new(binary), &config(&listeners).to_string(), &options)?;
