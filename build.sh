@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds plugin.wasm. `./build.sh --help` lists the options; the work is in tools/cli.
+# Builds plugin.wasm. `./build.sh --help` lists the options; the work is in crates/gate.
 set -euo pipefail
 
-exec "$(dirname -- "${BASH_SOURCE[0]}")/tools/run.sh" header-gate-tools gate build "$@"
+exec "$(dirname -- "${BASH_SOURCE[0]}")/.cargo/gate.sh" build "$@"

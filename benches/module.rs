@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use header_gate_cli::build;
+use header_gate_cli::build::variant::Variant;
 use header_gate_host::Plugin;
-use header_gate_tools::build;
-use header_gate_tools::variant::Variant;
 use wasmtime::Engine;
 
 fn modules(criterion: &mut Criterion) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Asks a gate that serves whether it does what its policy says; --help says more.
+# Checks a running gate against its policy; --help lists the options.
 set -euo pipefail
 
-exec "$(dirname -- "${BASH_SOURCE[0]}")/../tools/run.sh" header-gate-tools gate probe "$@"
+exec "$(dirname -- "${BASH_SOURCE[0]}")/../.cargo/gate.sh" probe "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pushes the plugin to a registry as an OCI image, and pins it in the manifests; --help says more.
+# Pushes the plugin to a registry as an OCI image, and pins it in the manifests; --help lists the options.
 set -euo pipefail
 
-exec "$(dirname -- "${BASH_SOURCE[0]}")/../tools/run.sh" header-gate-host push "$@"
+exec "$(dirname -- "${BASH_SOURCE[0]}")/../.cargo/gate.sh" push "$@"

@@ -7,8 +7,8 @@ mod support;
 
 use std::sync::LazyLock;
 
+use header_gate_cli::build::variant::Variant;
 use header_gate_host::{Cost, LocalResponse, Outcome, Place, Reply, Vm};
-use header_gate_tools::variant::Variant;
 use support::{denial, fronts, policies, policy, start};
 
 const VALUE: &[u8] = b"true";

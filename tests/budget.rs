@@ -3,9 +3,9 @@
 
 mod support;
 
-use header_gate_host::budget;
-use header_gate_tools::build::Builder;
-use header_gate_tools::ledger::{FILE, Ledger};
+use header_gate_cli::build::Builder;
+use header_gate_cli::build::budget;
+use header_gate_cli::build::ledger::{FILE, Ledger};
 use support::root;
 
 #[test]

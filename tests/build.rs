@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use header_gate_tools::ledger::{self, Ledger};
-use header_gate_tools::variant::Variant;
-use header_gate_tools::{build, checkout, command, verify};
+use header_gate_cli::build::ledger::{self, Ledger};
+use header_gate_cli::build::variant::Variant;
+use header_gate_cli::{build, command};
+use header_gate_contract as verify;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -178,10 +179,22 @@ fn checkout() -> MutexGuard<'static, PathBuf> {
         fs::create_dir_all(&folder).unwrap();
         let lock = File::create(folder.with_extension("lock")).unwrap();
         lock.lock().unwrap();
-        checkout::copy(Path::new(ROOT), &folder).unwrap();
+        copy_sources(&folder);
         (Mutex::new(folder), lock)
     });
     CHECKOUT.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Copies what git knows of this checkout, as it stands, to `folder`.
+fn copy_sources(folder: &Path) {
+    let mut git = Command::new("git");
+    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(ROOT);
+    let files = String::from_utf8(git.output().unwrap().stdout).unwrap();
+    for file in files.split_terminator('\0').filter(|file| Path::new(ROOT).join(file).is_file()) {
+        let to = folder.join(file);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(Path::new(ROOT).join(file), to).unwrap();
+    }
 }
 
 #[test]

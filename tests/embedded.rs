@@ -4,10 +4,10 @@ mod support;
 
 use std::fs;
 
+use header_gate_cli::build::toolchain::{TARGET, Toolchain};
+use header_gate_cli::build::variant::Variant;
 use header_gate_host::conformance::{self, Case};
 use header_gate_host::{LocalResponse, Outcome, Plugin};
-use header_gate_tools::toolchain::{TARGET, Toolchain};
-use header_gate_tools::variant::Variant;
 use support::{denial, fronts, module, policies, policy, root, start};
 
 const HEADER: &str = "allow";

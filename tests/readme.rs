@@ -4,10 +4,10 @@ mod support;
 
 use std::fs;
 
-use header_gate_tools::build::Builder;
-use header_gate_tools::ledger::{FILE, Ledger};
-use header_gate_tools::variant::Variant;
-use header_gate_tools::verify::{self, Bound};
+use header_gate_cli::build::Builder;
+use header_gate_cli::build::ledger::{FILE, Ledger};
+use header_gate_cli::build::variant::Variant;
+use header_gate_contract::{self as verify, Bound};
 use support::{module, root};
 
 fn readme() -> String {

@@ -6,14 +6,11 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
 
+use header_gate_cli::build;
+use header_gate_cli::build::variant::Variant;
 use header_gate_host::{LocalResponse, Plugin, Vm};
 use header_gate_policy::Policy;
-use header_gate_tools::build;
-use header_gate_tools::envoy::{ACTIVE, Envoy};
-use header_gate_tools::variant::Variant;
 
 /// The repository's root.
 pub fn root() -> &'static Path {
@@ -62,19 +59,4 @@ pub fn denial(variant: &Variant) -> LocalResponse {
     // The SDK has no way to pass details.
     let passes_details = variant.contract(root()).unwrap().is_some();
     LocalResponse { details: if passes_details { denial.details } else { vec![] }, ..denial }
-}
-
-/// Virtual machines of all plugins that `envoy` has.
-pub fn virtual_machines(envoy: &Envoy) -> usize {
-    envoy.stat(ACTIVE).unwrap().unwrap_or_else(|| panic!("Envoy has no {ACTIVE}")) as usize
-}
-
-/// Waits until `condition` holds; `otherwise` says what it means if it never does.
-#[track_caller]
-pub fn until(otherwise: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < deadline, "{otherwise}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
