@@ -1,8 +1,9 @@
-//! The README's figures are what the build prints.
+//! The figures in the documents are those of the build, and what the documents link to exists.
 
 mod support;
 
 use std::fs;
+use std::process::Command;
 
 use header_gate_cli::build::Builder;
 use header_gate_cli::build::ledger::{FILE, Ledger};
@@ -10,48 +11,60 @@ use header_gate_cli::build::variant::Variant;
 use header_gate_contract::{self as verify, Bound};
 use support::{module, root};
 
-fn readme() -> String {
-    fs::read_to_string(root().join("README.md")).unwrap()
+fn read(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap()
 }
 
 #[test]
-fn the_verified_properties_are_those_of_the_default_build() {
-    let properties = verify::inspect(&module(&Variant::default())).unwrap().to_string();
+fn the_documents_show_the_properties_of_the_default_build() {
+    let properties = verify::inspect(&module(&Variant::default())).unwrap();
     let ledger = Ledger::read(&root().join(FILE)).unwrap();
     let ours = Builder::new(root()).unwrap().toolchain().unwrap();
-    // Another compiler may make a few bytes and instructions more or less; nothing else.
+    // Another compiler may change byte and instruction counts, and nothing else.
     let comparable = |text: &str| {
-        let figures = |c: char| if c.is_ascii_digit() { '#' } else { c };
+        let digit = |c: char| if c.is_ascii_digit() { '#' } else { c };
         let same = ledger.toolchain() == Some(ours.as_str());
-        if same { text.to_owned() } else { text.chars().map(figures).collect() }
+        if same { text.to_owned() } else { text.chars().map(digit).collect() }
     };
     let block = comparable(&format!("```text\n{properties}```"));
-    assert!(comparable(&readme()).contains(&block), "now:\n{properties}");
-}
+    assert!(comparable(&read("docs/design.md")).contains(&block), "now:\n{properties}");
 
-#[test]
-fn a_decision_takes_at_most_what_the_callback_and_the_allocator_take() {
-    let properties = verify::inspect(&module(&Variant::default())).unwrap();
-    let most: u64 = properties
-        .paths
-        .values()
-        .map(|bound| match bound {
-            Bound::Instructions(count) => *count,
-            Bound::Unbounded(why) => panic!("{why}"),
-        })
-        .sum();
-    let claim = readme().split_once("at most ").unwrap().1.split_once(' ').unwrap().0.to_owned();
-    assert!(most <= claim.parse().unwrap(), "{most} instructions, and not {claim}");
+    let bounds = properties.paths.values().map(|bound| match bound {
+        Bound::Instructions(count) => *count,
+        Bound::Unbounded(why) => panic!("{why}"),
+    });
+    let (most, readme) = (bounds.sum::<u64>(), read("README.md"));
+    let claim = readme.split_once("executes at most ").unwrap().1.split_once(' ').unwrap().0;
+    assert!(most <= claim.parse().unwrap(), "{most} instructions, README.md says {claim}");
 }
 
 #[test]
 fn the_table_of_sizes_is_the_ledger() {
-    let (readme, ledger) = (readme(), Ledger::read(&root().join(FILE)).unwrap());
+    let (document, ledger) = (read("docs/design.md"), Ledger::read(&root().join(FILE)).unwrap());
     for variant in Variant::all(root()).unwrap() {
-        let (name, bytes) = (variant.name(), ledger.bytes(&variant.ledger_key(root()).unwrap()));
-        let bytes = bytes.unwrap().to_string();
-        let row = |line: &&str| line.starts_with(&format!("| `{name}` |"));
-        let row = readme.lines().find(row).unwrap_or_else(|| panic!("no row for {name}"));
-        assert!(row.replace(',', "").ends_with(&format!(" {bytes} |")), "{row}, and not {bytes}");
+        let name = variant.name();
+        let bytes = ledger.bytes(&variant.ledger_key(root()).unwrap()).unwrap();
+        let row = document.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+        let row = row.unwrap_or_else(|| panic!("no row for {name}"));
+        assert!(row.replace(',', "").ends_with(&format!(" {bytes} |")), "{row}, but {bytes} bytes");
+    }
+}
+
+#[test]
+fn links_and_paths_in_the_documents_exist() {
+    let mut git = Command::new("git");
+    let files = git.args(["ls-files", "*.md"]).current_dir(root()).output().unwrap().stdout;
+    let top_exists = |(top, _): (&str, &str)| !top.is_empty() && root().join(top).exists();
+    let is_path = |code: &&str| code.split_once('/').is_some_and(top_exists);
+    for file in str::from_utf8(&files).unwrap().lines() {
+        let (text, folder) = (read(file), root().join(file).with_file_name(""));
+        let links = text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap());
+        let links = links.filter(|link| !link.contains("://")).map(|link| folder.join(link));
+        let code = text.split('`').skip(1).step_by(2).filter(|code| !code.contains([' ', '*']));
+        for path in links.chain(code.filter(is_path).map(|path| root().join(path))) {
+            // What a command writes there.
+            let generated = path.ends_with("deploy/image/kustomization.yaml");
+            assert!(generated || path.exists(), "{file} names {}", path.display());
+        }
     }
 }
