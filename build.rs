@@ -21,9 +21,9 @@ fn main() {
         Err(error) => println!("cargo::error={error}"),
     }
 
-    // One page of memory, for good. No stack: nothing in the ABI front needs one, which the build
-    // verifies. Data starts at 4, so that no static has the null address, and most addresses still
-    // take one byte in an instruction.
+    // One page of memory that never grows. No stack: nothing in the ABI front needs one, and `gate build`
+    // checks that. Data starts at 4: no static has the null address, and most addresses still take one
+    // byte in an instruction.
     if env::var("CARGO_CFG_TARGET_FAMILY").as_deref() == Ok("wasm")
         && env::var_os("CARGO_FEATURE_SDK").is_none()
     {

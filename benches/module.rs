@@ -1,5 +1,5 @@
-//! The finished modules in wasmtime behind one minimal host: a request on each path, and the start
-//! of a virtual machine.
+//! The finished modules in wasmtime, with one minimal host: a request on each path, and the start of a
+//! VM.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use wasmtime::Engine;
 
 fn modules(criterion: &mut Criterion) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // Without fuel: counting would cost more than what is measured.
+    // Without fuel: counting it would cost more than the module.
     let engine = Engine::default();
     let plugins: Vec<(String, Plugin)> = [Variant::default(), Variant::sdk(), Variant::baseline()]
         .iter()

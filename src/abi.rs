@@ -1,20 +1,22 @@
 //! The default front: Proxy-Wasm ABI 0.2.1 itself, with no allocator, no stack and no start-up.
 //!
-//! A host looks at a module's exports and calls only the callbacks that it finds, so each one left
-//! out is a call that no request pays for. What is left is the least that gates a request: the
-//! version marker, the allocator through which a host hands over a value, and
-//! `proxy_on_request_headers`.
+//! A host calls only the callbacks that a module exports, so every export left out saves a call per
+//! request. Three remain: the version marker, the allocator through which a host hands over a value,
+//! and `proxy_on_request_headers`.
 //!
-//! All of the module's memory is one static, [`MEMORY`], in an order that keeps addresses short.
+//! All of the module's memory is one static, [`MEMORY`], ordered so that most addresses take one byte
+//! in an instruction.
 
 #![allow(unsafe_code)]
 
 use core::cell::UnsafeCell;
 use core::ptr;
 
-use crate::decision::{Value, WORDS, is_accepted_size};
-use crate::pairs::{serialize, serialized_size};
-use crate::policy::{BODY, DETAILS, HEADER, HEADERS, STATUS};
+use crate::RULE;
+use crate::decision;
+use crate::policy::{BODY, DETAILS, HEADER, HEADERS_SERIALIZED, STATUS, WORDS};
+
+type Value = decision::Value<WORDS>;
 
 /// `WasmResult::Ok` of the specification; every other status denies.
 const OK: u32 = 0;
@@ -26,12 +28,13 @@ const PAUSE: u32 = 1;
 /// No gRPC status of our own: hosts derive one from the HTTP status (Envoy: 7 for 403).
 const NO_GRPC_STATUS: i32 = -1;
 
-/// The address that refuses an allocation: the end of the one page of memory.
+/// The address that refuses an allocation: outside memory on every engine, and positive as an i32,
+/// the type in which some hosts keep addresses.
 ///
-/// Hosts check the bounds of what they write and answer `InvalidMemoryAccess`. Null would do for
-/// most, but the Go host of mosn writes a client's bytes to address 0 then; and this one is positive
-/// as an i32, which some hosts take an address for.
-const OUT_OF_MEMORY: usize = 64 * 1024;
+/// Hosts check the bounds of what they write, and return `InvalidMemoryAccess` for this address. Two
+/// closer ones are not refused everywhere: mosn's Go host writes the client's bytes to a null address,
+/// and WAMR appends a heap to the one page, so that its end, 65,536, is inside memory.
+const REFUSED: usize = 0x7fff_0000;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -55,22 +58,22 @@ unsafe extern "C" {
     ) -> u32;
 }
 
-/// The whole memory of the module: two cells that the host writes, then what it only reads.
+/// The whole memory of the module: two cells that the host writes, then data that it only reads.
 #[repr(C)]
 struct Memory {
-    /// The value: its first `LONGEST` bytes are the buffer that `malloc` lends, its last four are
-    /// where the host puts the size.
+    /// The image of the value. `malloc` lends its start, as many bytes as the longest accepted value
+    /// has; the host writes the value's size to its last four.
     value: UnsafeCell<Value>,
-    /// Where the host puts the address of the value.
+    /// The host writes the address of the value here.
     value_data: UnsafeCell<usize>,
     details: [u8; DETAILS.len()],
     header: [u8; HEADER.len()],
-    headers: [u8; serialized_size(&HEADERS)],
+    headers: [u8; HEADERS_SERIALIZED.len()],
     body: [u8; BODY.len()],
 }
 
 // SAFETY: a WebAssembly instance without shared memory runs on one thread at a time, and this module
-// neither declares nor imports shared memory (`verify` proves it of the artifact).
+// neither declares nor imports shared memory (`verify` checks every artifact for it).
 unsafe impl Sync for Memory {}
 
 static MEMORY: Memory = Memory {
@@ -78,31 +81,34 @@ static MEMORY: Memory = Memory {
     value_data: UnsafeCell::new(0),
     details: bytes(DETAILS),
     header: bytes(HEADER),
-    headers: serialize(&HEADERS),
+    headers: HEADERS_SERIALIZED,
     body: bytes(BODY),
 };
 
-/// `text` as an array, so that it is part of [`MEMORY`] and not a pointer to elsewhere.
+/// `text` as an array, which is part of [`MEMORY`] instead of a pointer to another place.
 const fn bytes<const N: usize>(text: &str) -> [u8; N] {
     let mut bytes = [0; N];
     bytes.copy_from_slice(text.as_bytes());
     bytes
 }
 
-/// The buffer that is lent to the host, `LONGEST` bytes.
+/// The buffer that is lent to the host.
 fn lent() -> *mut u8 {
     MEMORY.value.get().cast()
 }
 
-/// The ABI that the module speaks. Hosts look for the export; none needs to call it.
-#[cfg_attr(target_family = "wasm", unsafe(no_mangle))]
-extern "C" fn proxy_abi_version_0_2_1() {}
-
-/// Where a host may put a value of `size` bytes: the lent buffer if an accepted value has that size,
+/// Where a host may write a value of `size` bytes: the lent buffer if an accepted value has that size,
 /// an address outside memory if none has.
 #[cfg_attr(target_family = "wasm", unsafe(no_mangle))]
 extern "C" fn malloc(size: usize) -> *mut u8 {
-    if is_accepted_size(size) { lent() } else { ptr::without_provenance_mut(OUT_OF_MEMORY) }
+    if RULE.accepts_size(size) { lent() } else { ptr::without_provenance_mut(REFUSED) }
+}
+
+/// Marks the ABI version. Hosts look for the export and never call it, so it has the signature and the
+/// body of `malloc`: wasm-opt then keeps one function with two names, which saves a type and a body.
+#[cfg_attr(target_family = "wasm", unsafe(no_mangle))]
+extern "C" fn proxy_abi_version_0_2_1(size: usize) -> *mut u8 {
+    malloc(size)
 }
 
 /// Decides a request when its headers have arrived.
@@ -116,18 +122,18 @@ extern "C" fn proxy_on_request_headers(context: u32, _headers: u32, _end_of_stre
     }
     #[cfg(feature = "log")]
     lines::write(&lines::DENIED, context);
-    // Whether the host could send the answer changes nothing: the request stays stopped.
+    // The request stays stopped even if the host fails to send the denial.
     let _ = send_denial();
     PAUSE
 }
 
-/// Asks the host for the header. True only if it answers Ok and writes, during this call, an accepted
-/// value into the lent buffer, the buffer's address and the value's size.
+/// Asks the host for the header. Returns true only if the host returns Ok and writes, during this call,
+/// an accepted value to the lent buffer, the buffer's address and the value's size.
 fn host_delivers_accepted_value() -> bool {
     let (value, value_data) = (MEMORY.value.get(), MEMORY.value_data.get());
     // SAFETY: both point to a live static, `value` to WORDS words (it is a transparent array of
     // them); no reference to either exists, and the host, the other writer, does not run. Volatile,
-    // so that the writes are not joined into a call of memset, which would bring a loop along.
+    // so that the writes are not joined into a call of memset, which would add a loop.
     unsafe {
         for_each!(i < WORDS, value.cast::<u64>().add(i).write_volatile(0));
         value_data.write_volatile(0);
@@ -147,9 +153,9 @@ fn host_delivers_accepted_value() -> bool {
     // SAFETY: the host has returned, so nothing writes until this function does; any bits are valid
     // for both types. By reference, because a long value would be copied by a call of memcpy.
     let (value, value_data) = unsafe { (&*value, value_data.read()) };
-    // One test of everything: `|` takes fewer bytes and instructions than branches do.
+    // A single test: `|` takes fewer bytes and instructions than branches.
     let wrong = (status ^ OK) as usize | (value_data ^ lent().addr());
-    (wrong | usize::from(!value.is_accepted())) == 0
+    (wrong | usize::from(!RULE.accepts(value))) == 0
 }
 
 fn send_denial() -> u32 {
@@ -200,8 +206,8 @@ mod lines {
             let message = (*line.0.get()).of(context);
             (message.as_ptr(), message.len())
         };
-        // SAFETY: address and size are those of a part of a static, which the host only reads. A line
-        // that it refuses is lost; the decision does not wait for it.
+        // SAFETY: address and size are those of a part of a static, which the host only reads. If it
+        // refuses the line, the line is lost and the decision unchanged.
         let _ = unsafe { proxy_log(INFO, message, size) };
     }
 }
@@ -212,8 +218,8 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
     core::arch::wasm32::unreachable()
 }
 
-/// The front natively, against a host in Rust: so that tools which cannot look into WebAssembly (Miri,
-/// the linters) see it. `tests/adversary.rs` tries the finished module.
+/// The front compiled natively, with a host in Rust, for tools that do not work on WebAssembly (Miri,
+/// linters). `tests/adversary.rs` tests the finished module.
 #[cfg(test)]
 mod tests {
     use core::slice;
@@ -239,7 +245,7 @@ mod tests {
         assert_eq!((map, key), (HTTP_REQUEST_HEADERS, HEADER.as_bytes()));
         if let Some(value) = value {
             let room = malloc(value.len());
-            if room.addr() == OUT_OF_MEMORY {
+            if room.addr() == REFUSED {
                 return 6;
             }
             // SAFETY: the allocator lent as many bytes, and the results are the caller's.
@@ -272,7 +278,7 @@ mod tests {
             )
         };
         assert_eq!(body, BODY.as_bytes());
-        assert_eq!(headers, serialize::<{ serialized_size(&HEADERS) }>(&HEADERS));
+        assert_eq!(headers, HEADERS_SERIALIZED);
         OK
     }
 
@@ -289,10 +295,10 @@ mod tests {
 
     #[test]
     fn a_request_passes_only_with_an_accepted_value_from_this_call() {
-        proxy_abi_version_0_2_1();
+        assert_eq!(proxy_abi_version_0_2_1(VALUES[0].len()), malloc(VALUES[0].len()));
         for value in VALUES {
             assert_eq!(decide(OK, Some(value)), CONTINUE);
-            assert_eq!(decide(OK, None), PAUSE, "what the call before left");
+            assert_eq!(decide(OK, None), PAUSE, "left by the previous call");
             assert_eq!(decide(1, None), PAUSE);
             assert_eq!(decide(1, Some(value)), PAUSE, "delivered, but not Ok");
             assert_eq!(decide(OK, Some(&value[1..])), PAUSE);

@@ -1,56 +1,33 @@
-//! The rule: from what the host said of the header to pass or deny.
+//! The rule: whether the value that a host delivered is an accepted one.
 //!
-//! A value travels as a [`Value`], a zero-padded image of its bytes with its size behind them. A
-//! whole image is compared with the image of each accepted value, word by word and without a
-//! branch, so time depends on the policy alone: not on where a value differs, nor on which matches.
+//! A value is compared as an image ([`Value`]): its bytes, zero padding, its size. [`Rule`] compares a
+//! whole image with the image of each accepted value, word by word and without a branch, so the time
+//! depends on the policy alone: not on where a value differs, nor on which accepted value matches.
+//!
+//! Nothing here depends on the policy of this crate: [`crate::RULE`] is made of that.
 
-use super::policy::VALUES;
-
-/// Bytes of the longest accepted value: all that is ever read of a header.
-pub const LONGEST: usize = {
-    let (mut longest, mut i) = (0, 0);
-    while i < VALUES.len() {
-        if VALUES[i].len() > longest {
-            longest = VALUES[i].len();
-        }
-        i += 1;
-    }
-    longest
-};
-
-/// Words of an image: the longest value, padding, and four bytes of size at the very end.
-pub(crate) const WORDS: usize = (LONGEST + size_of::<u32>()).div_ceil(size_of::<u64>());
-
-/// The accepted values, as images.
-static ACCEPTED: [Value; VALUES.len()] = {
-    let (mut accepted, mut i) = ([Value::NONE; VALUES.len()], 0);
-    while i < VALUES.len() {
-        accepted[i] = Value::of(VALUES[i]);
-        i += 1;
-    }
-    accepted
-};
-
-/// A header's value as a host delivered it.
+/// The image of a header's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
-pub struct Value {
-    // INVARIANT: in little-endian order, the value's bytes, then zeros, then its size as a u32. A
-    // value longer than LONGEST has its true size and no bytes.
+pub struct Value<const WORDS: usize> {
+    // INVARIANT: in little-endian order, the value's bytes, then zeros, then its size as a u32. A value
+    // longer than CAPACITY has a size that no accepted value has, and no bytes.
     words: [u64; WORDS],
 }
 
-impl Value {
+impl<const WORDS: usize> Value<WORDS> {
     /// No value: a header that is missing or empty.
     pub const NONE: Self = Self { words: [0; WORDS] };
+
+    /// Size of the longest value that an image holds.
+    pub const CAPACITY: usize = size_of::<Self>() - size_of::<u32>();
 
     /// The image of `bytes`.
     #[must_use]
     pub const fn of(bytes: &[u8]) -> Self {
         let mut words = [0; WORDS];
-        // A size past u32::MAX need only stay unequal to an accepted one.
-        let size = if bytes.len() > LONGEST { u32::MAX } else { bytes.len() as u32 };
-        if bytes.len() <= LONGEST {
+        let size = if bytes.len() > Self::CAPACITY { u32::MAX } else { bytes.len() as u32 };
+        if bytes.len() <= Self::CAPACITY {
             let (whole, mut rest) = bytes.as_chunks();
             let mut i = 0;
             while i < whole.len() {
@@ -66,50 +43,75 @@ impl Value {
         Self { words }
     }
 
-    /// The rule: whether this is exactly an accepted value.
+    #[inline]
+    fn size(&self) -> u32 {
+        (self.words[WORDS - 1] >> 32) as u32
+    }
+
+    #[inline]
+    fn equals(&self, other: &Self) -> bool {
+        let mut difference = 0;
+        for_each!(i < WORDS, difference |= self.words[i] ^ other.words[i]);
+        difference == 0
+    }
+}
+
+/// The accepted values of a policy, `N` images of `WORDS` words each.
+#[derive(Debug)]
+pub struct Rule<const WORDS: usize, const N: usize> {
+    // INVARIANT: images of values with 1 to CAPACITY bytes.
+    accepted: [Value<WORDS>; N],
+}
+
+impl<const WORDS: usize, const N: usize> Rule<WORDS, N> {
+    /// The rule that accepts `values`.
+    ///
+    /// # Panics
+    /// A value is empty, or longer than an image of `WORDS` words holds.
+    #[must_use]
+    pub const fn new(values: &[&[u8]; N]) -> Self {
+        let (mut accepted, mut i) = ([Value::NONE; N], 0);
+        while i < N {
+            assert!(!values[i].is_empty() && values[i].len() <= Value::<WORDS>::CAPACITY);
+            accepted[i] = Value::of(values[i]);
+            i += 1;
+        }
+        Self { accepted }
+    }
+
+    /// Whether `value` is exactly an accepted one.
     #[inline]
     #[must_use]
-    pub fn is_accepted(&self) -> bool {
-        self.is_one_of(&ACCEPTED)
-    }
-
-    #[inline]
-    fn is_one_of<const N: usize>(&self, accepted: &[Self; N]) -> bool {
+    pub fn accepts(&self, value: &Value<WORDS>) -> bool {
         let mut found = false;
-        for_each!(i < N, found |= equal(&self.words, &accepted[i].words));
+        for_each!(i < N, found |= value.equals(&self.accepted[i]));
         found
     }
-}
 
-#[inline]
-fn equal<const N: usize>(a: &[u64; N], b: &[u64; N]) -> bool {
-    let mut difference = 0;
-    for_each!(i < N, difference |= a[i] ^ b[i]);
-    difference == 0
-}
-
-/// Whether some accepted value has this many bytes.
-#[inline]
-#[must_use]
-pub fn is_accepted_size(size: usize) -> bool {
-    has_size(&VALUES, size)
-}
-
-#[inline]
-fn has_size<const N: usize>(values: &[&[u8]; N], size: usize) -> bool {
-    let mut found = false;
-    for_each!(i < N, found |= values[i].len() == size);
-    found
+    /// Whether some accepted value has this many bytes.
+    #[inline]
+    #[must_use]
+    pub fn accepts_size(&self, size: usize) -> bool {
+        let mut found = false;
+        for_each!(i < N, found |= self.accepted[i].size() as usize == size);
+        found
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::RULE;
+    use crate::policy::{LONGEST, VALUES};
     use std::vec::Vec;
+
+    fn accepts(value: &[u8]) -> bool {
+        RULE.accepts(&Value::of(value))
+    }
 
     #[test]
     fn each_accepted_value_passes() {
-        assert!(VALUES.iter().all(|value| Value::of(value).is_accepted()));
+        assert!(VALUES.iter().all(|value| accepts(value)));
     }
 
     #[test]
@@ -119,22 +121,20 @@ mod tests {
                 for byte in 0..=u8::MAX {
                     let mut other = value.to_vec();
                     other[at] = byte;
-                    let accepted = VALUES.contains(&&other[..]);
-                    assert_eq!(Value::of(&other).is_accepted(), accepted, "{other:?}");
+                    assert_eq!(accepts(&other), VALUES.contains(&&other[..]), "{other:?}");
                 }
             }
         }
     }
 
     #[test]
-    fn two_differences_that_are_alike_do_not_make_up_for_each_other() {
+    fn two_equal_differences_do_not_cancel_out() {
         for value in VALUES {
             for (one, two) in (0..value.len()).flat_map(|two| (0..two).map(move |one| (one, two))) {
                 let mut other = value.to_vec();
                 other[one] ^= 1;
                 other[two] ^= 1;
-                let accepted = VALUES.contains(&&other[..]);
-                assert_eq!(Value::of(&other).is_accepted(), accepted, "{other:?}");
+                assert_eq!(accepts(&other), VALUES.contains(&&other[..]), "{other:?}");
             }
         }
     }
@@ -143,23 +143,44 @@ mod tests {
     fn a_shorter_or_longer_value_is_denied() {
         for value in VALUES {
             for len in (0..value.len()).filter(|&n| !VALUES.contains(&&value[..n])) {
-                assert!(!Value::of(&value[..len]).is_accepted(), "{len} bytes");
+                assert!(!accepts(&value[..len]), "{len} bytes");
             }
             for tail in [0, b' ', b'e', 0xff] {
                 let longer: Vec<u8> = value.iter().copied().chain([tail]).collect();
-                assert!(!Value::of(&longer).is_accepted(), "{longer:?}");
+                assert!(!accepts(&longer), "{longer:?}");
             }
-            assert!(!Value::of(&value.repeat(10_000)).is_accepted());
+            assert!(!accepts(&value.repeat(10_000)));
         }
-        assert!(!Value::NONE.is_accepted());
+        assert!(!RULE.accepts(&Value::NONE));
     }
 
     #[test]
-    fn only_the_sizes_of_accepted_values_are_lent() {
+    fn only_the_sizes_of_accepted_values_are_accepted() {
         for size in 0..LONGEST + 100 {
             let some = VALUES.iter().any(|value| value.len() == size);
-            assert_eq!(is_accepted_size(size), some, "{size}");
+            assert_eq!(RULE.accepts_size(size), some, "{size}");
         }
-        assert!(!is_accepted_size(usize::MAX));
+        assert!(!RULE.accepts_size(usize::MAX));
+    }
+
+    #[test]
+    fn a_rule_of_several_values_accepts_each_and_nothing_in_between() {
+        const RULE: Rule<2, 3> = Rule::new(&[b"a", b"eleven byte", b"twelve bytes"]);
+        for value in ["a", "eleven byte", "twelve bytes"] {
+            assert!(RULE.accepts(&Value::of(value.as_bytes())), "{value}");
+        }
+        for value in ["", "b", "aa", "eleven byt", "eleven bytes", "twelve byte", "twelve bytes!"] {
+            assert!(!RULE.accepts(&Value::of(value.as_bytes())), "{value}");
+        }
+        assert_eq!(
+            (0..20).filter(|&size| RULE.accepts_size(size)).collect::<Vec<_>>(),
+            [1, 11, 12]
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "assertion failed")]
+    fn a_rule_never_accepts_an_empty_value() {
+        let _ = Rule::<1, 1>::new(&[b""]);
     }
 }

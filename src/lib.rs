@@ -1,47 +1,57 @@
 //! A gate for HTTP gateways: a request passes only when one header carries an agreed value.
 //!
-//! This crate is a [Proxy-Wasm](https://github.com/proxy-wasm/spec) plugin, ABI 0.2.1, built for
-//! what a decision costs: bytes of module, instructions per request, memory per worker.
+//! This crate is a [Proxy-Wasm](https://github.com/proxy-wasm/spec) plugin for ABI 0.2.1. It is written
+//! for a low cost per decision: bytes of module, instructions per request, memory per worker.
 //!
 //! # Design
 //!
-//! | file | holds |
-//! |---|---|
-//! | `policy.toml` | the rule and the answer; `build.rs` turns them into the constants of [`policy`] |
-//! | `decision.rs` | the rule: from what the host said of the header to pass or deny; pure |
-//! | `unroll.rs` | loops over constant data that leave no loop in the module |
-//! | `abi.rs` | the default front: the ABI itself, and all `unsafe` |
-//! | `pairs.rs` | the answer's headers in the ABI's serialized form, made at compile time |
-//! | `sdk.rs` | the other front (feature `sdk`): the same decision behind the `proxy-wasm` SDK |
-//! | `log.rs` | the lines of feature `log` |
+//! The policy is compiled in. `build.rs` turns `policy.toml` into the constants of [`policy`], including
+//! the memory layout that follows from it, so the module parses nothing, allocates nothing and has no
+//! start-up code.
 //!
-//! The default front needs three functions of its own and two of the host's, one page of memory, and
-//! no allocator, stack or start-up. What the host delivers is compared as whole words against an
-//! image of each accepted value, length included, so a decision is a handful of instructions
-//! without a branch on the value.
+//! What a request costs is mostly crossings between host and module, so the default front (`abi.rs`)
+//! exports three functions and imports two: a request that passes takes one callback, one call for the
+//! header and one call of the allocator. The allocator returns the same static buffer every time, and
+//! only for the size of an accepted value; the host cannot write any other value into the module.
+//!
+//! The decision itself ([`decision`]) compares words instead of bytes. A value becomes an image of
+//! `u64` words: its bytes, zero padding, its size. One comparison of two images covers content and
+//! length, has no branch, and takes a handful of instructions.
+//!
+//! Three choices keep the module small. Short loops over constant data are unrolled (`unroll.rs`). All
+//! checks are folded into one test. The version marker that hosts look for shares its body with the
+//! allocator.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `decision.rs` | the rule, generic over the policy; pure and safe |
+//! | `abi.rs` | the default front: the ABI itself, and all `unsafe` code |
+//! | `sdk.rs` | the other front (feature `sdk`): the same rule behind the `proxy-wasm` SDK |
+//! | `log.rs` | the lines of feature `log` |
+//! | `unroll.rs` | the macro that unrolls loops |
 //!
 //! # Guarantees of the default front
 //!
-//! - A request passes only if the host answered Ok and delivered, during this very call, an
-//!   accepted value of exactly its length into the memory it was lent. Everything else is denied.
-//! - Every call ends, allocates nothing and reads only the module's own 64 KiB: `verify` (in
-//!   `tools/`) proves it of each artifact that `build.sh` makes.
-//! - The time of a decision tells a value's length at most, never where it differs.
+//! - A request passes only if the host returned Ok and delivered, during this call, an accepted value of
+//!   exactly its length into the memory that it was lent. Every other request is denied.
+//! - No call loops endlessly, allocates or grows memory. `gate verify` (in `crates/contract`) checks
+//!   every module that `build.sh` makes for what it imports, exports and contains.
+//! - The time of a decision depends on the length of a value at most, never on where it differs.
 //!
 //! # Limits
 //!
-//! - One header, exact values. Of a repeated header, hosts deliver one value of their choice (Envoy:
-//!   the first) or all joined by commas; what the host delivers is what is compared.
-//! - A header says what a client chose to send. This is an agreement, not authentication, unless
-//!   the values are secrets and the transport is encrypted.
-//! - A host that writes to memory that it was not lent can change the rule itself. What a host
-//!   answers is not believed; where it writes is.
-//! - If the host refuses to send the answer, the request stays stopped; it never passes.
+//! - One header, exact values. If a header is repeated, hosts deliver one value of their choice (Envoy:
+//!   the first) or all of them joined by commas; the plugin compares what the host delivers.
+//! - A client can send any header. This is an agreement, not authentication, unless the values are
+//!   secret and the transport is encrypted.
+//! - The plugin does not trust what the host returns, but it cannot detect where the host writes: a host
+//!   that writes to memory that it was not lent can change the rule itself.
+//! - If the host fails to send the denial, the request stays stopped; it never passes.
 
 #![no_std]
 #![warn(missing_docs, clippy::pedantic)]
 #![allow(clippy::cast_possible_truncation, reason = "sizes have 32 bits where the plugin runs")]
-#![allow(clippy::trivially_copy_pass_by_ref, reason = "how large a value is, the policy decides")]
+#![allow(clippy::trivially_copy_pass_by_ref, reason = "the policy decides how large a value is")]
 
 // Only the ABI front does without std.
 #[cfg(any(not(target_family = "wasm"), feature = "sdk"))]
@@ -51,18 +61,21 @@ extern crate std;
 mod unroll;
 
 pub mod decision;
-pub mod pairs;
 
-/// The policy as constants, written by `build.rs`.
+/// The policy as constants, generated by `build.rs`.
 pub mod policy {
     include!(concat!(env!("OUT_DIR"), "/policy.rs"));
 }
 
-// The tests see it without the feature.
+/// The rule of the policy.
+pub static RULE: decision::Rule<{ policy::WORDS }, { policy::VALUES.len() }> =
+    decision::Rule::new(&policy::VALUES);
+
+// Tests compile it without the feature.
 #[cfg(any(test, feature = "log"))]
 pub mod log;
 
-// Natively, only the tests need the ABI front: its imports are a gateway's to provide.
+// Only tests compile the ABI front natively, because a gateway provides its imports.
 #[cfg(all(any(test, target_family = "wasm"), not(feature = "sdk")))]
 mod abi;
 

@@ -1,15 +1,14 @@
-//! The lines of feature `log`, made without allocating.
+//! The lines of feature `log`, written without allocating.
 //!
-//! A line is `#` and the context's number, then a text that is known when the plugin is built. Room
-//! for the number stands in front of the text; it is filled from behind, and the line begins where
-//! that ended.
+//! A line is `#`, the context's number, and a text that is known at compile time. The number is written
+//! backwards into the room in front of the text, and the line begins at its first character.
 
 use crate::policy::DENIAL;
 
-/// What every line says behind the context's number.
+/// What follows the context's number in every line.
 const PREFIX: &str = " wasm-rust: ";
 
-/// What the first line says: the callback was called.
+/// Text of the first line: the name of the callback.
 const CALLED: &str = "on_http_request_headers";
 
 /// `#` and the ten digits of the largest number.
@@ -39,13 +38,13 @@ impl<const N: usize> Line<N> {
         Self(line)
     }
 
-    /// Bytes of the longest line.
+    /// Size of the longest line.
     #[must_use]
     pub const fn size(&self) -> usize {
         N
     }
 
-    /// The line as the context with this number writes it.
+    /// The line of the context with this number.
     #[expect(
         clippy::inline_always,
         reason = "a slice is returned on the stack; the ABI front has none"
@@ -58,7 +57,7 @@ impl<const N: usize> Line<N> {
     }
 }
 
-/// Puts `#` and `number` at the end of `room`; returns where they begin.
+/// Writes `#` and `number` to the end of `room`; returns where they begin.
 fn put_number(room: &mut [u8; ROOM], mut number: u32) -> usize {
     let mut start = ROOM - 1;
     room[start] = b'0' + (number % 10) as u8;
@@ -79,7 +78,7 @@ mod tests {
     #[test]
     fn a_line_begins_with_the_number_of_its_context() {
         let mut line = REQUEST;
-        // The longest number first: nothing of it may show in the shorter ones.
+        // The longest number first: no digit of it may remain in the shorter ones.
         for context in [u32::MAX, 1_000_000_000, 65_536, 10, 9, 2, 0] {
             let expected = std::format!("#{context} wasm-rust: on_http_request_headers");
             assert_eq!(str::from_utf8(line.of(context)), Ok(expected.as_str()));

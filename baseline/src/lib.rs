@@ -1,8 +1,8 @@
-//! The plain plugin: header-gate's committed rule, written the way the SDK's documentation teaches.
+//! The SDK baseline: header-gate's committed rule, written as the SDK's documentation shows.
 //!
-//! It exists to be measured against, so it keeps what such plugins have: the value as a `String`, a
-//! `vec!` of headers for each denial, `info!` on every request. The rule is written out here and
-//! does not follow `policy.toml`; the conformance tests hold the two together.
+//! header-gate is measured against it, so it keeps what such plugins have: the value as a `String`, a
+//! `vec!` of headers for each denial, `info!` on every request. The rule is written out here and does
+//! not follow `policy.toml`; the conformance tests check that the two agree.
 
 use log::info;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
