@@ -1,28 +1,34 @@
-//! The decision core against its rule in one line: a value passes if it is among the accepted ones.
+//! The decision core against the rule in one line: a value passes if it is one of the accepted ones.
+
+use std::sync::LazyLock;
 
 use arbitrary::Arbitrary;
-use header_gate::{decision, policy};
+use header_gate::decision::{Rule, Value};
+use header_gate::{RULE, policy};
+use header_gate_policy::Policy;
 
-use crate::several;
+/// More and longer values than the core compares without a loop.
+static SEVERAL: LazyLock<Policy> =
+    LazyLock::new(|| Policy::read(&crate::root().join("fuzz/several.toml")).expect("valid"));
 
-/// What a header may carry: any bytes, or an accepted value that something was done to.
+/// What a header carries: any bytes, or a changed accepted value.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Bytes {
-    /// The accepted value of this number, with that appended.
+    /// The n-th accepted value, with bytes appended.
     Accepted(u8, Vec<u8>),
-    /// One whose byte of that number has these bits the other way.
+    /// The n-th accepted value, with bits of the byte at a position flipped.
     Flipped(u8, u8, u8),
-    /// Its first bytes.
+    /// The first bytes of the n-th accepted value.
     Cut(u8, u8),
-    /// It, so many times over.
+    /// The n-th accepted value, repeated.
     Repeated(u8, u16),
-    /// Any.
+    /// Any bytes.
     Raw(Vec<u8>),
 }
 
 impl Bytes {
-    /// The bytes, of a gate that accepts `accepted`.
-    pub fn of<T: AsRef<[u8]>>(&self, accepted: &[T]) -> Vec<u8> {
+    /// The bytes, for a gate that accepts `accepted`.
+    pub fn resolve<T: AsRef<[u8]>>(&self, accepted: &[T]) -> Vec<u8> {
         let value = |n: u8| accepted[usize::from(n) % accepted.len()].as_ref();
         match self {
             Self::Accepted(n, tail) => [value(*n), tail].concat(),
@@ -39,30 +45,26 @@ impl Bytes {
     }
 }
 
-/// What the target takes: a value, and a size that a host may ask room for.
-#[derive(Arbitrary, Debug)]
-pub struct Input {
-    bytes: Bytes,
-    size: usize,
+/// Checks the rules of the committed policy and of `several.toml` with a value, and a size that a host
+/// may allocate.
+pub fn fuzz(input: &[u8]) {
+    let Some((bytes, size)) = crate::parse(input) else { return };
+    check(&RULE, &policy::VALUES, &bytes, size);
+    let values: Vec<_> = SEVERAL.values.iter().map(String::as_bytes).collect();
+    let values: &[_; 13] = values.as_slice().try_into().expect("the number of values");
+    check(&Rule::<14, 13>::new(values), values, &bytes, size);
 }
 
-/// Checks the core with the committed policy, and with many long values.
-///
-/// # Panics
-/// The core does not decide as the rule says.
-pub fn fuzz(input: &[u8]) {
-    let Some(Input { bytes, size }) = crate::parse(input) else { return };
-    let value = bytes.of(&policy::VALUES);
-    let accepted = decision::Value::of(&value).is_accepted();
-    assert_eq!(accepted, policy::VALUES.contains(&&value[..]), "{value:?}");
-    let value = bytes.of(&several::policy::VALUES);
-    let accepted = several::decision::Value::of(&value).is_accepted();
-    assert_eq!(accepted, several::policy::VALUES.contains(&&value[..]), "{value:?}");
-
+fn check<const WORDS: usize, const N: usize>(
+    rule: &Rule<WORDS, N>,
+    accepted: &[&[u8]; N],
+    bytes: &Bytes,
+    size: usize,
+) {
+    let value = bytes.resolve(accepted);
+    assert_eq!(rule.accepts(&Value::of(&value)), accepted.contains(&&value[..]), "{value:?}");
     for size in [size, value.len()] {
-        let some = policy::VALUES.iter().any(|value| value.len() == size);
-        assert_eq!(decision::is_accepted_size(size), some, "{size}");
-        let some = several::policy::VALUES.iter().any(|value| value.len() == size);
-        assert_eq!(several::decision::is_accepted_size(size), some, "{size}");
+        let some = accepted.iter().any(|value| value.len() == size);
+        assert_eq!(rule.accepts_size(size), some, "{size}");
     }
 }

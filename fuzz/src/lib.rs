@@ -1,28 +1,37 @@
-//! The fuzz targets: what each does with an input, and what has to hold then. A broken promise is a
-//! panic.
+//! The fuzz targets: what each does with an input, and what has to hold. A violation is a panic.
 //!
-//! libFuzzer calls them in `fuzz/`, which needs more than a stable compiler's own tools; the tests
-//! here call them with the inputs that are committed there.
-
-use arbitrary::{Arbitrary, Unstructured};
-
-#[macro_use]
-#[path = "../../src/unroll.rs"]
-mod unroll;
+//! `cargo fuzz` runs them with libFuzzer; `tests/corpus.rs` runs them on the committed inputs.
 
 pub mod decision;
 pub mod module;
 pub mod policy;
-mod several;
 
-/// What libFuzzer calls with each input.
-pub type Target = fn(&[u8]);
+use std::path::Path;
 
-/// The targets, by the names that they have in `fuzz/`.
-pub const TARGETS: [(&str, Target); 3] =
-    [("decision", decision::fuzz), ("module", module::fuzz), ("policy", policy::fuzz)];
+use arbitrary::{Arbitrary, Unstructured};
 
-/// What `input` is the arbitrary form of, if it is one.
+/// The targets, by the names of their folders and programs.
+pub const TARGETS: [(&str, fn(&[u8])); 3] = [
+    ("decision", decision::fuzz),
+    ("module", |input| _ = module::live(input)),
+    ("policy", |input| _ = policy::check(&String::from_utf8_lossy(input))),
+];
+
+/// Runs a target.
+///
+/// # Panics
+/// The input violates what the target checks, or there is no such target.
+pub fn run(target: &str, input: &[u8]) {
+    let (_, fuzz) = TARGETS.iter().find(|(name, _)| *name == target).expect("a target");
+    fuzz(input);
+}
+
+/// The root of the checkout.
+pub fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// Decodes `input`, if it is long enough.
 fn parse<T: for<'a> Arbitrary<'a>>(input: &[u8]) -> Option<T> {
     T::arbitrary_take_rest(Unstructured::new(input)).ok()
 }

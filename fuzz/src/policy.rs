@@ -1,30 +1,15 @@
-//! The policy's parser: it never panics, an error is one line, and what it accepts makes a module.
+//! The policy parser: it never panics, an error is one line, and an accepted policy makes a module.
 
 use std::path::Path;
 
-use header_gate::pairs::{serialize, serialized_size};
 use header_gate_host::pairs;
 use header_gate_policy::Policy;
-use syn::{Expr, ExprLit, Item, Lit};
+use syn::{Expr, Item, Lit};
 
-/// The memory of a module, which nothing that a policy brings along may outgrow.
+/// The memory of a module, which no policy may outgrow.
 const PAGE: usize = 64 * 1024;
-/// Room for the header pairs of any accepted policy.
-const PAIRS: usize = 8 * 1024;
 
-/// Takes any bytes for the text of a policy.
-///
-/// # Panics
-/// As for [`check`].
-pub fn fuzz(input: &[u8]) {
-    let _ = check(&String::from_utf8_lossy(input));
-}
-
-/// Checks what comes of the policy `text`; it is returned if it is accepted.
-///
-/// # Panics
-/// Something that the build or a gateway relies on does not hold.
-#[must_use]
+/// Checks how the policy `text` is parsed; returns the policy if it is accepted.
 pub fn check(text: &str) -> Option<Policy> {
     let policy = match Policy::parse(text, Path::new("policy.toml")) {
         Ok(policy) => policy,
@@ -35,108 +20,83 @@ pub fn check(text: &str) -> Option<Policy> {
             return None;
         }
     };
-    assert!(policy.header.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase()));
-    assert!(!policy.header.is_empty() && (200..=599).contains(&policy.deny.status));
-    assert!(!policy.values.is_empty());
-    for (i, value) in policy.values.iter().enumerate() {
-        assert!(!value.is_empty() && !policy.values[..i].contains(value), "{value:?}");
+    let Policy { header, values, deny, .. } = &policy;
+    assert!(header.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase()));
+    assert!(!header.is_empty() && (200..=599).contains(&deny.status));
+    assert!(!values.is_empty());
+    for (i, value) in values.iter().enumerate() {
+        assert!(!value.is_empty() && !values[..i].contains(value), "{value:?}");
     }
-    let header_values = policy.deny.headers.iter().map(|(_, value)| value);
-    for value in header_values.chain(&policy.values) {
+    for value in deny.headers.iter().map(|(_, value)| value).chain(values) {
         assert!(value.bytes().all(|b| b == b'\t' || !b.is_ascii_control()), "{value:?}");
-        assert_eq!(value.trim_matches([' ', '\t']), value, "a host strips blanks");
+        assert_eq!(value.trim_matches([' ', '\t']), value, "hosts strip whitespace");
     }
-    constants_say_what_the_policy_says(&policy);
-    pairs_are_what_a_host_reads(&policy);
-    assert!(memory(&policy) <= PAGE, "{} bytes", memory(&policy));
+    let read = pairs(&policy.serialized_headers()).expect("the ABI's form");
+    assert!(
+        read.iter()
+            .map(|(name, value)| (&name[..], &value[..]))
+            .eq(deny.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+    );
+    check_constants(&policy);
+    check_memory(&policy);
     Some(policy)
 }
 
-/// A constant of the source that is made of a policy: numbers and texts, in order.
-#[derive(Debug, PartialEq)]
-enum Constant {
-    Number(u32),
-    Text(Vec<u8>),
-    List(Vec<Self>),
-}
-
-impl Constant {
-    fn of(expression: &Expr) -> Self {
-        match expression {
-            Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => {
-                Self::Number(number.base10_parse().expect("a number of 32 bits"))
-            }
-            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Self::Text(text.value().into()),
-            Expr::Lit(ExprLit { lit: Lit::ByteStr(bytes), .. }) => Self::Text(bytes.value()),
-            Expr::Array(list) => Self::List(list.elems.iter().map(Self::of).collect()),
-            Expr::Tuple(list) => Self::List(list.elems.iter().map(Self::of).collect()),
-            _ => panic!("neither a number nor a text nor a list"),
-        }
-    }
-
-    fn text(text: impl AsRef<str>) -> Self {
-        Self::Text(text.as_ref().into())
-    }
-}
-
-fn constants_say_what_the_policy_says(policy: &Policy) {
+/// Parses the generated source, and compares each constant with the policy.
+fn check_constants(policy: &Policy) {
     let source = policy.constants();
-    // The compiler refuses a source in which these stand as they are.
+    // The compiler rejects these characters in a source.
     assert!(!source.contains(|c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')));
+    let constant = |item: &Item| match item {
+        Item::Const(item) => (item.ident.to_string(), literals(&item.expr)),
+        _ => panic!("not a constant"),
+    };
     let file = syn::parse_file(&source).expect("Rust");
-    let constants: Vec<_> = file
-        .items
-        .iter()
-        .map(|item| {
-            let Item::Const(item) = item else { panic!("no constant") };
-            (item.ident.to_string(), Constant::of(&item.expr))
-        })
-        .collect();
-    let deny = &policy.deny;
-    let pair = |(name, value): &(String, String)| {
-        Constant::List(vec![Constant::text(name), Constant::text(value)])
-    };
-    let expected = [
-        ("HEADER", Constant::text(&policy.header)),
-        ("VALUES", Constant::List(policy.values.iter().map(Constant::text).collect())),
-        ("STATUS", Constant::Number(deny.status.into())),
-        ("HEADERS", Constant::List(deny.headers.iter().map(pair).collect())),
-        ("BODY", Constant::text(&deny.body)),
-        ("DETAILS", Constant::text(&deny.details)),
-        ("DENIAL", Constant::text(policy.denial())),
-    ];
-    assert_eq!(constants, expected.map(|(name, constant)| (name.to_owned(), constant)));
-}
+    let constants: Vec<_> = file.items.iter().map(constant).collect();
 
-fn pairs_are_what_a_host_reads(policy: &Policy) {
-    let headers = &policy.deny.headers;
-    let texts: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-    let size = serialized_size(&texts);
-    assert!(size <= PAIRS, "{size} bytes of header pairs");
-    // Almost every policy has few; the full size is slow to clear.
-    let form = if size <= 256 {
-        serialize::<256>(&texts).to_vec()
-    } else {
-        serialize::<PAIRS>(&texts).to_vec()
-    };
-    let read = pairs(&form[..size]).expect("the ABI's form");
-    let bytes =
-        |(name, value): &(String, String)| (name.as_bytes().into(), value.as_bytes().into());
-    assert_eq!(read, headers.iter().map(bytes).collect::<Vec<_>>());
-}
-
-/// Bytes of everything that a module with this policy and the log lines may keep in its memory.
-fn memory(policy: &Policy) -> usize {
     let Policy { header, values, deny, .. } = policy;
-    let longest = values.iter().map(String::len).max().unwrap_or_default();
-    let image = (longest + 4).next_multiple_of(8);
-    let texts: Vec<_> = deny.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-    // The null address; the lent image, and where its address is put.
-    let cells = 8 + image + 8;
-    let answer = header.len() + serialized_size(&texts) + deny.body.len() + deny.details.len();
-    // The images, and the values that give the accepted sizes: bytes, address and size of each.
-    let accepted = values.len() * (image + 8) + values.iter().map(String::len).sum::<usize>();
-    // The number of the context and the prefix stand before each of the two lines.
+    let longest = values.iter().map(String::len).max().expect("a value");
+    let text = |text: &str| vec![text.as_bytes().to_vec()];
+    let headers = deny.headers.iter().flat_map(|(name, value)| [name, value]);
+    let expected = [
+        ("HEADER", text(header)),
+        ("VALUES", values.iter().flat_map(|value| text(value)).collect()),
+        ("LONGEST", text(&longest.to_string())),
+        ("WORDS", text(&(longest + 4).div_ceil(8).to_string())),
+        ("STATUS", text(&deny.status.to_string())),
+        ("HEADERS", headers.flat_map(|value| text(value)).collect()),
+        ("HEADERS_SERIALIZED", vec![policy.serialized_headers()]),
+        ("BODY", text(&deny.body)),
+        ("DETAILS", text(&deny.details)),
+        ("DENIAL", text(&policy.denial())),
+    ];
+    assert_eq!(constants, expected.map(|(name, literals)| (name.to_owned(), literals)));
+}
+
+/// The literals of an expression in order; lists are flattened.
+fn literals(expression: &Expr) -> Vec<Vec<u8>> {
+    match expression {
+        Expr::Lit(literal) => match &literal.lit {
+            Lit::Int(number) => vec![number.base10_digits().into()],
+            Lit::Str(text) => vec![text.value().into()],
+            Lit::ByteStr(bytes) => vec![bytes.value()],
+            _ => panic!("neither a number nor a text"),
+        },
+        Expr::Unary(dereferenced) => literals(&dereferenced.expr),
+        Expr::Array(list) => list.elems.iter().flat_map(literals).collect(),
+        Expr::Tuple(list) => list.elems.iter().flat_map(literals).collect(),
+        _ => panic!("neither a literal nor a list"),
+    }
+}
+
+/// Everything that a module with this policy and log lines keeps in memory fits into its page.
+fn check_memory(policy: &Policy) {
+    let Policy { header, values, deny, .. } = policy;
+    // The null address, the lent image, the images of the accepted values, and the value's address.
+    let images = 8 + 8 * policy.words() * (1 + values.len()) + 8;
+    let denial = policy.serialized_headers().len() + deny.body.len() + deny.details.len();
+    // A context's number and a prefix in front of each of two lines.
     let lines = 2 * 24 + "on_http_request_headers".len() + policy.denial().len();
-    cells + answer + accepted + lines
+    let memory = images + header.len() + denial + lines;
+    assert!(memory <= PAGE, "{memory} bytes");
 }
