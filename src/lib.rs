@@ -11,9 +11,8 @@
 //!
 //! What a request costs is mostly crossings between host and module, so the default front (`abi.rs`)
 //! exports three functions and imports two: a request that passes takes one callback, one call for the
-//! header and one call of the allocator. The allocator lends one static
-//! buffer, and only for the size of an accepted value: a value of any other size is never copied into
-//! the module.
+//! header and one call of the allocator. The allocator lends one static buffer, and only for the size of
+//! an accepted value: a value of any other size is never copied into the module.
 //!
 //! The decision itself ([`decision`]) compares words instead of bytes. A value becomes an image of
 //! `u64` words: its bytes, zero padding, its size. One comparison of two images covers content and
