@@ -1,4 +1,4 @@
-//! `build.sh` and what is behind it: one clear error for what is wrong, the same bytes from anywhere,
+//! `build.sh` and `gate`: one error line for bad input, the same bytes from any folder, no stale artifact,
 //! and a ledger that no variant outgrows.
 
 use std::fs::{self, File};
@@ -6,195 +6,179 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use header_gate_cli::build::ledger::{self, Ledger};
+use header_gate_cli::build::ledger::{FILE, Ledger};
 use header_gate_cli::build::variant::Variant;
-use header_gate_cli::{build, command};
-use header_gate_contract as verify;
+use header_gate_cli::build::{self, Options};
+use header_gate_contract::inspect;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// `build.sh` with these arguments, in a folder of its own.
-fn build_sh(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> Output {
-    // The tools are compiled once, before what is written to stderr counts.
-    static READY: LazyLock<()> = LazyLock::new(|| {
+/// The `gate` binary that build.sh runs; compiled once, before anything is read from stderr.
+fn gate() -> Command {
+    static GATE: LazyLock<PathBuf> = LazyLock::new(|| {
         let script = Path::new(ROOT).join("build.sh");
         let help = Command::new(script).arg("--help").output().unwrap();
         assert!(help.status.success(), "{}", String::from_utf8_lossy(&help.stderr));
-        assert!(String::from_utf8_lossy(&help.stdout).contains("--policy FILE"));
+        assert!(String::from_utf8_lossy(&help.stdout).contains("--policy <FILE>"));
+        Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("debug/gate")
     });
-    LazyLock::force(&READY);
+    Command::new(&*GATE)
+}
+
+/// Runs build.sh in `folder`.
+fn build_sh(folder: &Path, args: &[&str], env: &[(&str, &str)]) -> Output {
+    gate();
     let mut script = Command::new(Path::new(ROOT).join("build.sh"));
     script.args(args).envs(env.iter().copied()).current_dir(folder).output().unwrap()
 }
 
-/// Asserts that a build failed with this one error, and wrote nothing.
-fn refused(folder: &Path, output: &Output, expected: &str) {
-    assert_eq!(output.status.code(), Some(1));
+/// Asserts that a command failed with one line that contains `expected`, and wrote no module.
+#[track_caller]
+fn assert_refused(folder: &Path, output: &Output, expected: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
     assert!(stderr.starts_with("error: ") && stderr.contains(expected), "{expected}: {stderr}");
-    let modules = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.file_name());
-    let modules: Vec<_> = modules.filter(|name| name != "bad.toml").collect();
-    assert!(modules.is_empty(), "{modules:?}");
+    let names = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.file_name());
+    assert_eq!(names.filter(|name| name != "bad.toml").count(), 0);
 }
 
 #[test]
-fn a_bad_policy_is_one_error_that_names_file_key_and_reason() {
-    let good = fs::read_to_string(Path::new(ROOT).join("policy.toml")).unwrap();
-    let header = r#"header = "allow""#;
-    let values = r#"values = ["true"]"#;
-    let content = r#""text/plain""#;
-    for (from, to, expected) in [
-        (header, "header = \"allow\"\ncolour = 1", "`colour` is not a key here"),
-        ("[deny]", "[deny]\nstat = 1", "`deny.stat` is not a key here"),
-        (header, "", "`header` is missing"),
-        (header, "header = \"\"", "`header` is an empty field name"),
-        (header, "header = \"al low\"", "`header` holds ' '"),
-        (values, "values = []", "`values` is empty"),
-        (values, "values = [\"\"]", "`values[0]` is empty"),
-        (values, "values = \"true\"", "`values` is a TOML string, not an array"),
-        (content, "\"text\\rplain\"", "`deny.headers[0]` holds a CR"),
-        (content, "\"text\\nplain\"", "`deny.headers[0]` holds an LF"),
-        (content, "\"text\\u0000plain\"", "`deny.headers[0]` holds a NUL"),
-        ("status = 403", "status = 199", "`deny.status` is 199, not between 200 and 599"),
-        ("status = 403", "status = 600", "`deny.status` is 600, not between 200 and 599"),
-        ("[deny]", "[deny", "is not TOML"),
+fn bad_input_is_one_error_line_and_writes_nothing() {
+    let policy = |text: &str| format!("{text}values = [\"v\"]\n[deny]\nstatus = 403\n");
+    for (bad, args, env, expected) in [
+        (policy("colour = 1\n"), &["--policy", "bad.toml"][..], &[][..], "colour"),
+        (policy("header = \"\"\n"), &["--policy", "bad.toml"], &[], "error: bad.toml: "),
+        (policy("header = \"h"), &["--policy", "bad.toml"], &[], "error: bad.toml: "),
+        (String::new(), &["--policy", "nowhere.toml", "--out", "x.wasm"], &[], "nowhere.toml: "),
+        (String::new(), &["--policy"], &[], "'--policy <FILE>'"),
+        (String::new(), &["--optimise"], &[], "'--optimise'"),
+        (String::new(), &["x.wasm"], &[], "'x.wasm'"),
+        (String::new(), &["--features", "log,debug"], &[], "unknown feature `debug`"),
+        (String::new(), &["--all", "--out", "x.wasm"], &[], "'--all' cannot be used with '--out"),
+        (String::new(), &["--out", "nowhere/x.wasm"], &[], "--out nowhere/x.wasm"),
+        (String::new(), &["--out", "x.wasm"], &[("WASM_OPT", "no/opt")], "WASM_OPT=no/opt"),
+        (String::new(), &["--out", "x.wasm"], &[("WASM_OPT", "true")], "WASM_OPT=true"),
     ] {
-        assert!(good.contains(from), "{from}");
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("bad.toml"), good.replacen(from, to, 1)).unwrap();
-        let args = ["--policy", "bad.toml", "--out", "bad.wasm"];
-        let output = build_sh(folder.path(), &args, &[]);
-        refused(folder.path(), &output, expected);
-        assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: bad.toml: "));
+        fs::write(folder.path().join("bad.toml"), bad).unwrap();
+        assert_refused(folder.path(), &build_sh(folder.path(), args, env), expected);
     }
 }
 
 #[test]
-fn what_cannot_be_built_is_one_error_and_leaves_nothing() {
-    for (args, env, expected) in [
-        (&["--policy", "nowhere.toml", "--out", "x.wasm"][..], &[][..], "nowhere.toml: cannot be"),
-        (&["--policy"], &[], "'--policy'"),
-        (&["--optimise"], &[], "'--optimise'"),
-        (&["x.wasm"], &[], "\"x.wasm\""),
-        (&["--features", "log,debug", "--out", "x.wasm"], &[], "no feature `debug`"),
-        (&["--all", "--out", "x.wasm"], &[], "--all"),
-        (&["--out", "nowhere/x.wasm"], &[], "--out nowhere/x.wasm"),
-        (&["--out", "x.wasm"], &[("WASM_OPT", "nowhere/wasm-opt")], "WASM_OPT=nowhere/wasm-opt"),
-        (&["--out", "x.wasm"], &[("WASM_OPT", "true")], "WASM_OPT=true"),
-    ] {
-        let folder = tempfile::tempdir().unwrap();
-        refused(folder.path(), &build_sh(folder.path(), args, env), expected);
+fn nothing_is_installed_where_that_is_switched_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, cache) = (folder.path().join("path"), folder.path().join("cache"));
+    for (setting, expected) in [("never", "HEADER_GATE_INSTALL=never"), ("no", "expected `never`")]
+    {
+        let mut gate = gate();
+        gate.args(["build", "--out", "x.wasm"]).current_dir(&folder).env("PATH", &path);
+        // An npm that must not run, and nothing else on PATH.
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("npm"), "#!/bin/sh\nexit 1\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(path.join("npm"), mode).unwrap();
+        gate.env("HEADER_GATE_CACHE", &cache).env("HEADER_GATE_INSTALL", setting);
+        let output = gate.env("CARGO_MANIFEST_DIR", ROOT).env_remove("WASM_OPT").output().unwrap();
+        fs::remove_dir_all(&path).unwrap();
+        assert_refused(folder.path(), &output, expected);
     }
 }
 
 #[test]
-fn paths_are_the_callers_and_flags_from_outside_change_nothing() {
+fn verify_needs_no_checkout_and_build_says_that_it_does() {
+    let plugin = build::artifact(Path::new(ROOT), &Variant::default()).unwrap();
+    let (folder, plugin) = (tempfile::tempdir().unwrap(), plugin.to_str().unwrap());
+    let run = |args: &[&str]| {
+        let mut gate = gate();
+        gate.args(args).current_dir(&folder).env_remove("CARGO_MANIFEST_DIR").output().unwrap()
+    };
+    let output = run(&["verify", plugin, "--contract", "abi", "--json"]);
+    let json = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && json.contains("\"violations\": []"), "{json}");
+    assert_refused(folder.path(), &run(&["verify", plugin, "--contract", "x"]), "'--contract");
+    assert_refused(folder.path(), &run(&["verify", "/dev/null"]), "not a WebAssembly module");
+    assert_refused(folder.path(), &run(&["build"]), "not in a checkout");
+}
+
+#[test]
+fn flags_of_the_environment_do_not_change_the_module() {
     let folder = tempfile::tempdir().unwrap();
     fs::copy(Path::new(ROOT).join("policy.toml"), folder.path().join("mine.toml")).unwrap();
-    let output = build_sh(
-        folder.path(),
-        &["--policy", "mine.toml", "--out", "mine.wasm"],
-        &[("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3"), ("CARGO_PROFILE_RELEASE_STRIP", "false")],
-    );
+    let args = ["--policy", "mine.toml", "--out", "mine.wasm"];
+    let env = [("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3"), ("CARGO_PROFILE_RELEASE_STRIP", "false")];
+    let output = build_sh(folder.path(), &args, &env);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let plugin = build::artifact(Path::new(ROOT), &Variant::default()).unwrap();
     assert_eq!(fs::read(folder.path().join("mine.wasm")).unwrap(), fs::read(plugin).unwrap());
 }
 
-#[test]
-fn every_policy_that_ships_makes_a_verified_plugin() {
-    let root = Path::new(ROOT);
-    let shipped = root.join("policies");
-    let variants = Variant::all(root).unwrap();
-    let policies = variants
-        .iter()
-        .filter(|variant| variant.policy_file(root).is_some_and(|file| file.starts_with(&shipped)));
-    let mut count = 0;
-    for variant in policies {
-        let wasm = fs::read(build::artifact(root, variant).unwrap()).unwrap();
-        let contract = variant.contract(root).unwrap().unwrap();
-        let properties = verify::inspect(&wasm).unwrap();
-        assert_eq!(properties.violations(&contract), Vec::<String>::new());
-        count += 1;
-    }
-    assert_eq!(count, fs::read_dir(&shipped).unwrap().count());
+/// Builds `variant` of this checkout with the policy in `text`.
+fn build_policy(variant: Variant, text: &str) -> Vec<u8> {
+    let policy = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    fs::write(&policy, text).unwrap();
+    let file = build::artifact(Path::new(ROOT), &variant.with_policy(policy.path())).unwrap();
+    let wasm = fs::read(&file).unwrap();
+    // The name is a new one each time, so the cache has no use for it.
+    fs::remove_file(file).unwrap();
+    wasm
 }
 
-/// Both the contract and `src/unroll.rs` have a limit, and it is the same: a contract with a lower
-/// one refuses the longest values without a loop here, a higher one the shorter ones with a loop.
+/// The contract and `src/unroll.rs` have the same limit: values within it are compared without a loop.
 #[test]
 fn only_long_or_many_values_bring_a_loop() {
-    let value = |size: usize, i: usize| format!("{i:x>size$}");
-    for (sizes, loops) in [
-        (vec![60; 1], false),
-        (vec![100; 1], true),
-        (vec![4; 8], false),
-        (vec![4; 12], true),
-        (vec![60; 8], false),
-        (vec![100; 12], true),
+    for (size, count, loops) in [
+        (60, 1, false),
+        (100, 1, true),
+        (4, 8, false),
+        (4, 12, true),
+        (60, 8, false),
+        (100, 12, true),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let policy = folder.path().join("gate.toml");
-        let values: Vec<_> = sizes.iter().enumerate().map(|(i, &size)| value(size, i)).collect();
+        let values: Vec<_> = (0..count).map(|i| format!("{i:x>size$}")).collect();
         let text = format!("header = \"h\"\nvalues = {values:?}\n[deny]\nstatus = 403\n");
-        fs::write(&policy, text).unwrap();
-        let variant = Variant::default().with_policy(policy);
-        let root = Path::new(ROOT);
-        let artifact = build::artifact(root, &variant).unwrap();
-        let properties = verify::inspect(&fs::read(&artifact).unwrap()).unwrap();
+        let properties = inspect(&build_policy(Variant::default(), &text)).unwrap();
         let found = properties.functions.iter().any(|function| function.loops > 0);
-        assert_eq!(found, loops, "{sizes:?}");
-        fs::remove_dir_all(artifact.parent().unwrap()).unwrap();
+        assert_eq!(found, loops, "{count} values of {size} bytes");
     }
 }
 
-/// What a policy may hold at most is what one page of memory has room for.
+/// Building verifies that all of it fits into the one page of memory.
 #[test]
 fn a_policy_at_every_limit_makes_a_verified_plugin() {
-    let folder = tempfile::tempdir().unwrap();
-    let policy = folder.path().join("gate.toml");
-    let text = |bytes: usize| "x".repeat(bytes);
     let values: Vec<_> = (0..256).map(|i| format!("{i:x>16}")).collect();
-    let (name, body, headers) = (text(256), text(16 * 1024), vec![["x", "y"]; 682]);
+    let (name, body, headers) = ("x".repeat(256), "x".repeat(16 * 1024), vec![["x", "y"]; 682]);
     let text = format!(
         "header = {name:?}\nvalues = {values:?}\n[deny]\nstatus = 403\nheaders = {headers:?}\n\
          body = {body:?}\ndetails = {name:?}\n"
     );
-    fs::write(&policy, text).unwrap();
     for variant in [Variant::default(), Variant::log()] {
-        let variant = variant.with_policy(&policy);
-        let artifact = build::artifact(Path::new(ROOT), &variant).unwrap();
-        let size = fs::metadata(&artifact).unwrap().len();
-        assert!(size > 16 * 1024, "{size}");
-        fs::remove_dir_all(artifact.parent().unwrap()).unwrap();
+        assert!(build_policy(variant, &text).len() > 16 * 1024);
     }
 }
 
-/// A second checkout, in another folder and with a target folder of its own, which later runs find
-/// again: what is compiled there takes a minute.
+/// A second checkout with a target folder of its own, which later runs reuse.
 fn checkout() -> MutexGuard<'static, PathBuf> {
     static CHECKOUT: LazyLock<(Mutex<PathBuf>, File)> = LazyLock::new(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("a second checkout");
         fs::create_dir_all(&folder).unwrap();
         let lock = File::create(folder.with_extension("lock")).unwrap();
         lock.lock().unwrap();
-        copy_sources(&folder);
+        let mut git = Command::new("git");
+        git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+        let files = String::from_utf8(git.current_dir(ROOT).output().unwrap().stdout).unwrap();
+        for file in files.split_terminator('\0') {
+            let Ok(content) = fs::read(Path::new(ROOT).join(file)) else { continue };
+            let to = folder.join(file);
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            if fs::read(&to).is_ok_and(|old| old == content) {
+                continue;
+            }
+            fs::write(to, content).unwrap();
+        }
         (Mutex::new(folder), lock)
     });
     CHECKOUT.0.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Copies what git knows of this checkout, as it stands, to `folder`.
-fn copy_sources(folder: &Path) {
-    let mut git = Command::new("git");
-    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(ROOT);
-    let files = String::from_utf8(git.output().unwrap().stdout).unwrap();
-    for file in files.split_terminator('\0').filter(|file| Path::new(ROOT).join(file).is_file()) {
-        let to = folder.join(file);
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(Path::new(ROOT).join(file), to).unwrap();
-    }
 }
 
 #[test]
@@ -212,55 +196,87 @@ fn two_folders_give_the_same_bytes() {
 }
 
 #[test]
-fn a_variant_that_outgrew_its_entry_is_not_put_in_place() {
+fn a_changed_source_or_policy_is_built_again() {
     let checkout = checkout();
-    let (file, plugin) = (checkout.join(ledger::FILE), checkout.join("plugin.wasm"));
-    let run = |args: &[&str]| command::build(&checkout, args);
-    let key = ["default".to_owned()];
-
-    // This toolchain's own ledger, whichever made the committed one.
-    run(&["--all", "--bless"]).unwrap();
-    run(&["--all"]).unwrap();
-    let bytes = Ledger::read(&file).unwrap().bytes(&key).unwrap();
-    assert_eq!(bytes, fs::metadata(&plugin).unwrap().len());
-
-    let edit = |entry: u64| {
+    let artifact = || build::artifact(&checkout, &Variant::default()).unwrap();
+    let before = artifact();
+    for (file, from, to) in [
+        ("policy.toml", "Forbidden", "forbidden"),
+        ("src/lib.rs", "//!", "//! Changed."),
+        ("crates/policy/src/lib.rs", "//!", "//! Changed."),
+        ("Cargo.toml", "# What ships.", "# Changed."),
+    ] {
+        let file = checkout.join(file);
         let text = fs::read_to_string(&file).unwrap();
-        let (head, tail) = text.split_once("[default]\n").unwrap();
-        let (_, rest) = tail.split_once('\n').unwrap();
-        fs::write(&file, format!("{head}[default]\nbytes = {entry}\n{rest}")).unwrap();
+        fs::write(&file, text.replacen(from, to, 1)).unwrap();
+        let after = artifact();
+        fs::write(&file, text).unwrap();
+        assert_ne!(before, after, "{}", file.display());
+        let same = fs::read(&before).unwrap() == fs::read(after).unwrap();
+        assert_eq!(same, !file.ends_with("policy.toml"), "{}", file.display());
+    }
+    assert_eq!(before, artifact());
+}
+
+#[test]
+fn a_variant_that_outgrew_its_entry_is_not_written() {
+    let checkout = checkout();
+    let (file, plugin) = (checkout.join(FILE), checkout.join("plugin.wasm"));
+    let run = |all, bless| build::run_in(&checkout, &Options { all, bless, ..Options::default() });
+    let read = || Ledger::read(&file).unwrap();
+    let entry = || read().bytes("default");
+
+    run(true, true).unwrap();
+    run(true, false).unwrap();
+    assert_eq!(build::budget::compare(&checkout, false).unwrap(), Vec::<String>::new());
+    let bytes = fs::metadata(&plugin).unwrap().len();
+    assert_eq!(
+        (read().keys().len(), entry()),
+        (Variant::all(&checkout).unwrap().len(), Some(bytes))
+    );
+
+    let edit = |edit: fn(&mut Ledger)| {
+        let mut ledger = read();
+        edit(&mut ledger);
+        ledger.write(&file).unwrap();
     };
-    edit(bytes - 1);
+    edit(|ledger| ledger.variant.get_mut("default").unwrap().bytes -= 1);
     fs::write(&plugin, "an older plugin").unwrap();
-    for args in [&[][..], &["--all"]] {
-        let error = run(args).unwrap_err().to_string();
-        let expected = format!("default grew: ledger.toml says {} bytes, now {bytes}", bytes - 1);
+    for all in [false, true] {
+        let error = run(all, false).unwrap_err().to_string();
+        let expected = format!("default grew: ledger.toml has {} bytes, now {bytes}", bytes - 1);
         assert!(error.starts_with(&expected) && error.contains("--bless"), "{error}");
         assert_eq!(fs::read(&plugin).unwrap(), b"an older plugin");
     }
-    run(&["--bless"]).unwrap();
-    assert_eq!(Ledger::read(&file).unwrap().bytes(&key), Some(bytes));
-    assert_eq!(fs::metadata(&plugin).unwrap().len(), bytes);
+    run(false, true).unwrap();
+    assert_eq!((entry(), fs::metadata(&plugin).unwrap().len()), (Some(bytes), bytes));
 
-    // It shrank: no failure, and no new entry until it is blessed.
-    edit(bytes + 1);
-    run(&[]).unwrap();
-    assert_eq!(Ledger::read(&file).unwrap().bytes(&key), Some(bytes + 1));
+    // A smaller module is not an error, and changes the ledger only if blessed.
+    edit(|ledger| ledger.variant.get_mut("default").unwrap().bytes += 1);
+    run(false, false).unwrap();
+    assert_eq!(entry(), Some(bytes + 1));
 
-    // With other tools, sizes may differ: reported, and the entries stay together.
-    edit(bytes - 1);
-    let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replace("toolchain = \"", "toolchain = \"another ")).unwrap();
-    run(&[]).unwrap();
-    let error = run(&["--bless"]).unwrap_err().to_string();
-    assert!(error.contains("was made with another rustc"), "{error}");
-
-    // Every variant has an entry, and every entry a variant.
-    let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replace("[log]", "[logs]")).unwrap();
-    let error = run(&["--all"]).unwrap_err().to_string();
+    // Every variant has an entry, every entry a variant, and a dearer request is a difference.
+    edit(|ledger| {
+        let mut log = ledger.variant.remove("log").unwrap();
+        ledger.variant.insert("logs".into(), log);
+        log = ledger.variant["sdk"];
+        log.fuel[0] -= 1;
+        ledger.variant.insert("sdk".into(), log);
+    });
+    let error = run(true, false).unwrap_err().to_string();
     assert!(error.contains("log has no entry in ledger.toml"), "{error}");
-    assert!(error.contains("ledger.toml lists logs, which is gone"), "{error}");
-    run(&["--all", "--bless"]).unwrap();
-    run(&["--all"]).unwrap();
+    assert!(error.contains("ledger.toml lists logs, which is not a variant"), "{error}");
+    assert_eq!(build::budget::compare(&checkout, false).unwrap().len(), 4);
+
+    // Sizes from other tools are reported, but neither fail nor mix with these.
+    edit(|ledger| {
+        ledger.variant.get_mut("default").unwrap().bytes -= 2;
+        *ledger = Ledger { variant: ledger.variant.clone(), ..Ledger::new("another".into()) };
+    });
+    run(false, false).unwrap();
+    let error = run(false, true).unwrap_err().to_string();
+    assert!(error.contains("was made with another, this is rustc"), "{error}");
+    run(true, true).unwrap();
+    run(true, false).unwrap();
 }

@@ -8,7 +8,8 @@ use std::sync::Once;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use header_gate_system::command::{can_install_packages, install_packages, on_path};
+use header_gate_system::command::on_path;
+use header_gate_system::install::apt;
 use header_gate_system::process::{Folder, Process};
 
 /// Debian's packages, each of which is a command of the same name.
@@ -71,12 +72,7 @@ pub fn install() {
         let mut missing = PACKAGES.to_vec();
         missing.retain(|package| on_path(package).is_none());
         if !missing.is_empty() {
-            let missing_ones = missing.join(", ");
-            assert!(
-                can_install_packages(),
-                "install {missing_ones} (Debian's packages), or run this as root"
-            );
-            install_packages(&missing).unwrap();
+            apt(&missing).unwrap();
         }
     });
 }

@@ -15,24 +15,7 @@ use header_gate_system::process::{Folder, Process};
 /// How often a tool that runs is looked at.
 const POLL: Duration = Duration::from_millis(2);
 
-/// `program` on PATH, after installing Debian's `package` of it if needed.
-pub fn find_or_install(program: &str, package: &str) -> Result<PathBuf> {
-    if let Some(found) = process::on_path(program) {
-        return Ok(found);
-    }
-    let mut tried = String::new();
-    if process::can_install_packages() {
-        match process::install_packages(&[package]) {
-            Ok(()) => tried = format!("; Debian's {package} is installed but does not bring it"),
-            Err(error) => tried = format!("; {error:#}"),
-        }
-    }
-    process::on_path(program).with_context(|| {
-        format!(
-            "{program} is not on PATH; install it (Debian, Ubuntu: apt-get install {package}){tried}"
-        )
-    })
-}
+pub use header_gate_system::install::apt_program as find_or_install;
 
 /// Runs `command`, for at most `limit`, and returns what it wrote. It does not outlive this process.
 pub fn run(command: &mut Command, limit: Duration) -> Result<String> {

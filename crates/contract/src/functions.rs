@@ -11,7 +11,7 @@ use wasmparser::{FunctionBody, Operator};
 use super::path::{Path, trace};
 
 /// A function with a body.
-#[derive(Debug)]
+#[derive(serde::Serialize, Debug)]
 pub struct Function {
     /// Its index in the module, imported functions counted first.
     pub index: u32,
@@ -29,6 +29,7 @@ pub struct Function {
     pub calls: BTreeSet<u32>,
     /// Whether it can come to call itself.
     pub recursive: bool,
+    #[serde(skip)]
     /// Its instructions, as far as their longest path goes.
     pub(super) path: Path,
 }

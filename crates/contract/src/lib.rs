@@ -24,7 +24,7 @@ pub use functions::Function;
 pub use path::Bound;
 
 /// What was found of a module.
-#[derive(Debug)]
+#[derive(serde::Serialize, Debug)]
 pub struct Properties {
     /// Bytes of the module.
     pub bytes: usize,

@@ -14,7 +14,7 @@ use wasmparser::Operator;
 use super::functions::{Function, callee, is_indirect};
 
 /// Most instructions that a call can execute.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(serde::Serialize, Clone, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// At most this many. `block`, `loop`, `else` and `end` only mark places and are not counted.
     Instructions(u64),

@@ -1,16 +1,15 @@
 //! httpbin, the upstream of the demo: found or installed from PyPI, and run.
 
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use header_gate_system::pip;
+use header_gate_system::install;
 use header_gate_system::process::{Folder, Process};
 
-/// The version on PyPI.
-const VERSION: &str = "0.10.4";
 /// The longest wait for httpbin to listen.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -27,19 +26,8 @@ impl Httpbin {
     /// # Errors
     /// It cannot be installed, or does not listen; nothing is left running.
     pub fn start(root: &Path, port: u16) -> Result<Self> {
-        // One of its dependencies is compiled for one version of Python.
-        let (works, tag) = pip::run(&["-c", "import sys; print(sys.implementation.cache_tag)"])?;
-        if !works {
-            bail!("python3 does not work: {}", tag.trim_end());
-        }
-        let folder = pip::cache(root).join("httpbin").join(VERSION).join(tag.trim_end());
-        let proof = Path::new("httpbin/__init__.py");
-        if !folder.join(proof).is_file() {
-            eprintln!("gate: installing httpbin {VERSION} and what it needs from PyPI ...");
-            let requirement = format!("httpbin=={VERSION}");
-            pip::install(&requirement, &["--prefer-binary"], &folder, proof)?;
-        }
-        let mut python = pip::python();
+        let folder = install::pypi(root, "httpbin")?;
+        let mut python = Command::new("python3");
         python.args(["-c", include_str!("httpbin.py"), &port.to_string()]);
         python.env("PYTHONPATH", folder);
         let process = Process::start(&mut python, Folder::new()?).context("cannot run python3")?;

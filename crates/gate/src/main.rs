@@ -1,49 +1,48 @@
 //! `gate`: the command behind the repository's scripts.
 
+use std::ffi::OsString;
+use std::io;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
-use header_gate_cli::{command, probe, push, root, r#try};
-use lexopt::{Arg, Parser};
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
+use header_gate_cli::{build, probe, push, r#try, verify};
 
-const HELP: &str = "\
-Usage: gate COMMAND [OPTIONS]
-
-  build   builds and verifies the plugin (build.sh)
-  verify  tells what a WebAssembly module can do
-  try     runs the plugin in a real Envoy (deploy/try.sh)
-  probe   checks a gate that serves (deploy/probe.sh)
-
-gate COMMAND --help tells more.
-";
-
-fn main() -> ExitCode {
-    match run(Parser::from_env()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+/// Builds, verifies, tries, probes and pushes header-gate plugins
+#[derive(Parser)]
+#[command(name = "gate", version)]
+enum Command {
+    Build(build::Options),
+    Verify(verify::Options),
+    Try(Raw),
+    Probe(Raw),
+    Push(Raw),
+    /// Prints a completion script
+    #[command(hide = true)]
+    Completions {
+        /// The shell to complete in
+        shell: Shell,
+    },
 }
 
-fn run(mut args: Parser) -> Result<()> {
-    match args.next()? {
-        Some(Arg::Value(name)) if name == "build" => command::build(&root(), args.raw_args()?),
-        Some(Arg::Value(name)) if name == "verify" => command::verify(args),
-        Some(Arg::Value(name)) if name == "try" => r#try::run(args),
-        Some(Arg::Value(name)) if name == "probe" => probe::run(args),
-        Some(Arg::Value(name)) if name == "push" => {
-            push::run(args.raw_args()?, header_gate_host::gate::check)
-        }
-        Some(Arg::Long("help") | Arg::Short('h')) => {
-            print!("{HELP}");
+/// The arguments of a subcommand that parses them itself.
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+struct Raw {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    header_gate_cli::main(|command| match command {
+        Command::Build(options) => build::run(options),
+        Command::Verify(options) => verify::run(options),
+        Command::Try(raw) => r#try::run(lexopt::Parser::from_args(raw.args)),
+        Command::Probe(raw) => probe::run(lexopt::Parser::from_args(raw.args)),
+        Command::Push(raw) => push::run(raw.args, header_gate_host::gate::check),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Command::command(), "gate", &mut io::stdout());
             Ok(())
         }
-        Some(Arg::Value(name)) => {
-            bail!("there is no command `{}`; --help lists them", name.display())
-        }
-        Some(other) => bail!("{}; --help lists what there is", other.unexpected()),
-        None => bail!("a command is missing; --help lists them"),
-    }
+    })
 }

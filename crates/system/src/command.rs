@@ -1,17 +1,16 @@
-//! Running other programs: a clean environment, captured noise, a limit on their time.
+//! Runs other programs: with a clean environment, captured output, and a time limit.
 
 use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::process::{Folder, Process};
 
-/// What cargo may be told from outside without changing the bytes that it makes.
+/// Settings of cargo that do not change the bytes it produces.
 const HARMLESS: [&str; 8] = [
     "CARGO_BUILD_JOBS",
     "CARGO_HOME",
@@ -23,8 +22,8 @@ const HARMLESS: [&str; 8] = [
     "CARGO_TERM_",
 ];
 
-/// A cargo or rustc whose work depends on its arguments alone: flags and profiles from the caller's
-/// environment are dropped, and what an outer `cargo test` or `cargo run` leaves there.
+/// Cargo or rustc, independent of the caller's environment: flags and profiles set there are
+/// removed, and so is what an outer `cargo test` or `cargo run` sets.
 pub fn cargo(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
@@ -40,82 +39,41 @@ pub fn cargo(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// What `command` prints, for a question that takes no time.
-///
-/// # Errors
-/// It does not start, or fails.
+/// Runs a command that ends at once, and returns what it writes to stdout, trimmed.
 pub fn ask(command: &mut Command) -> Result<String> {
-    let name = name(command);
-    let output = command.stdin(Stdio::null()).output().with_context(|| name.clone())?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| name(command))?;
     if !output.status.success() {
-        bail!(
-            "{name}: {}",
-            last_line(&String::from_utf8_lossy(&output.stderr), &output.status.to_string())
-        );
+        let log = String::from_utf8_lossy(&output.stderr);
+        bail!("{}: {}", name(command), reason(&log, &output.status.to_string()));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Runs `command` for at most `limit`, keeping its output to itself.
-///
-/// # Errors
-/// It does not start, fails (then with the last line that it wrote), or takes too long.
+/// Runs `command` for at most `limit`, and drops its output. See [`run`].
 pub fn run_quietly(command: &mut Command, limit: Duration) -> Result<()> {
     run(command, limit).map(drop)
 }
 
-/// Runs `command` for at most `limit`; what it wrote. Nothing that it started is left behind.
+/// Runs `command` for at most `limit`, and returns what it writes. Nothing that it started survives.
 ///
 /// # Errors
-/// As for [`run_quietly`].
+/// It does not start, takes too long, or fails: then with the error line that it wrote.
 pub fn run(command: &mut Command, limit: Duration) -> Result<String> {
-    let name = name(command);
-    let process = Process::start(command, Folder::new()?).with_context(|| name.clone())?;
-    let end = Instant::now() + limit;
-    let status = loop {
-        if let Some(status) = process.ended()? {
-            break status;
-        }
-        if Instant::now() >= end {
-            bail!("{name}: not done after {} seconds", limit.as_secs());
-        }
-        thread::sleep(Duration::from_millis(50));
+    let process = Process::start(command, Folder::new()?).with_context(|| name(command))?;
+    let Some(status) = process.wait(limit)? else {
+        bail!("{}: not done after {} seconds", name(command), limit.as_secs());
     };
-    let said = process.log();
+    let log = process.log();
     if !status.success() {
-        bail!("{name}: {}", last_line(&said, &status.to_string()));
+        bail!("{}: {}", name(command), reason(&log, &status.to_string()));
     }
-    Ok(said)
+    Ok(log)
 }
 
 /// The first `program` on PATH.
 #[must_use]
 pub fn on_path(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
-}
-
-/// Whether Debian's packages can be installed without asking for a password.
-#[must_use]
-pub fn can_install_packages() -> bool {
-    let root = ask(Command::new("id").arg("-u")).is_ok_and(|id| id == "0");
-    root && on_path("apt-get").is_some()
-}
-
-/// Installs packages of Debian, announcing it.
-///
-/// # Errors
-/// apt-get fails.
-pub fn install_packages(packages: &[&str]) -> Result<()> {
-    eprintln!("gate: installing Debian's {} (apt-get, some minutes)", packages.join(" "));
-    let limit = Duration::from_secs(900);
-    // A list that is partly out of date is still worth trying.
-    if let Err(error) = run_quietly(Command::new("apt-get").arg("update"), limit) {
-        eprintln!("gate: {error:#}; trying with the lists that are there");
-    }
-    let mut install = Command::new("apt-get");
-    install.args(["install", "--yes", "--no-install-recommends"]).args(packages);
-    run_quietly(install.env("DEBIAN_FRONTEND", "noninteractive"), limit)
+    which::which(program).ok()
 }
 
 fn name(command: &Command) -> String {
@@ -126,13 +84,23 @@ fn name(command: &Command) -> String {
     }
 }
 
-fn last_line(text: &str, otherwise: &str) -> String {
-    text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or(otherwise).trim().to_owned()
+/// The line of `log` that says what went wrong: the first that is marked as an error, else the last.
+fn reason(log: &str, otherwise: &str) -> String {
+    let marked = |line: &&str| ["ERROR: ", "error: ", "E: "].iter().any(|m| line.starts_with(m));
+    let last = || log.lines().rfind(|line| !line.trim().is_empty());
+    let line = log.lines().find(marked).or_else(last).unwrap_or(otherwise).trim();
+    // pip names the cause in a warning before its error.
+    match log.lines().find_map(|line| line.split_once("connection broken by ")) {
+        Some((_, cause)) => format!("{line}: {cause}"),
+        None => line.to_owned(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::thread;
+    use std::time::Instant;
 
     use super::*;
 
@@ -143,33 +111,40 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_writes_is_kept_or_the_last_of_it_told() {
+    fn output_is_returned_and_a_failure_names_its_reason() {
         let limit = Duration::from_secs(60);
         assert_eq!(run(&mut shell("echo a; echo b >&2"), limit).unwrap(), "a\nb\n");
-        let error = run(&mut shell("echo a; echo b >&2; echo; exit 3"), limit).unwrap_err();
-        assert_eq!(error.to_string(), "sh -c: b");
+        for (script, expected) in [
+            ("echo a; echo b >&2; echo; exit 3", "b"),
+            ("exit 3", "exit status: 3"),
+            ("echo error: a; echo b; exit 1", "error: a"),
+            ("echo W: connection broken by x; echo ERROR: a; exit 1", "ERROR: a: x"),
+        ] {
+            let error = run(&mut shell(script), limit).unwrap_err();
+            assert_eq!(error.to_string(), format!("sh -c: {expected}"));
+        }
     }
 
     #[test]
-    fn a_program_that_takes_too_long_takes_along_what_it_started() {
+    fn a_timeout_kills_the_whole_process_group() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let script = format!("sleep 1000 & echo $! >{}; wait", file.path().display());
         let pid = || fs::read_to_string(file.path()).unwrap().trim().to_owned();
-        // Long enough for the shell to have started the other.
+        // Until the shell had the time to start the other process.
         let mut limit = Duration::from_millis(200);
         while pid().is_empty() {
             let error = run(&mut shell(&script), limit).unwrap_err();
             assert!(error.to_string().starts_with("sh -c: not done after"), "{error}");
             limit *= 2;
         }
-        // What is killed may still wait to be reaped.
+        // A killed process may still be a zombie.
         let alive = || {
             let stat = fs::read_to_string(format!("/proc/{}/stat", pid())).unwrap_or_default();
             stat.contains("(sleep)") && !stat.contains(") Z")
         };
-        let end = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(20);
         while alive() {
-            assert!(Instant::now() < end, "{} is left", pid());
+            assert!(Instant::now() < deadline, "{} still runs", pid());
             thread::sleep(Duration::from_millis(10));
         }
     }

@@ -1,5 +1,6 @@
-//! Programs of this machine: installed where they are missing, run, and never left behind.
+//! What the other crates need of this machine: programs are installed where they are missing, run
+//! for a limited time, and never left behind.
 
 pub mod command;
-pub mod pip;
+pub mod install;
 pub mod process;

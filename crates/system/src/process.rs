@@ -1,9 +1,8 @@
-//! What this process started, and must not leave behind however it ends.
+//! Child processes and temporary folders that never outlive this process.
 //!
-//! Every child process runs in a group of its own, and every temporary folder is known here. A
-//! [`Process`] or [`Folder`] that is dropped takes its group or its files along; SIGINT, SIGTERM,
-//! SIGHUP and SIGQUIT end all of them before they end this process. Only what is dropped or known
-//! here can be cleaned up: keep neither in a `static`.
+//! Each child runs in a process group of its own. A [`Process`] or [`Folder`] that is dropped kills
+//! its group or removes its files; SIGINT, SIGTERM, SIGHUP and SIGQUIT do so with all of them before
+//! they end this process. Statics are never dropped: keep neither in a `static`.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -20,8 +19,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
-/// How often a process that is waited for is looked at.
-const POLL: Duration = Duration::from_millis(10);
+/// The time between two looks at a process that is waited for.
+const POLL: Duration = Duration::from_millis(5);
 
 #[derive(Default)]
 struct Known {
@@ -29,21 +28,20 @@ struct Known {
     folders: HashSet<PathBuf>,
 }
 
-static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
-
 fn known() -> MutexGuard<'static, Known> {
+    static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends everything that is known when a signal asks this process to end.
-fn heed_signals() {
+/// Cleans up when a signal ends this process.
+fn install_signal_handlers() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])
             .expect("none of these signals is reserved");
         thread::spawn(move || {
             for signal in &mut signals {
-                // Held to the end: nothing new can start, and nobody sees a child that is gone.
+                // Locked to the end, so that no child can start after the others are killed.
                 let mut known = known();
                 known.children.values_mut().for_each(kill);
                 known.folders.iter().for_each(|folder| drop(fs::remove_dir_all(folder)));
@@ -53,7 +51,7 @@ fn heed_signals() {
     });
 }
 
-/// Kills a child's group, unless the child has been waited for: its id may be another's by then.
+/// Kills a child's group, unless the child has been waited for: another process may have its id then.
 fn kill(child: &mut Child) {
     if let Ok(None) = child.try_wait() {
         let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
@@ -61,7 +59,7 @@ fn kill(child: &mut Child) {
     }
 }
 
-/// A child process with a folder of its own, in which [`Process::log`] is.
+/// A child process with a temporary folder, which holds the log of its output.
 #[derive(Debug)]
 pub struct Process {
     pid: u32,
@@ -69,16 +67,16 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`. What it writes goes to the log, what it keeps for a while into `folder`.
+    /// Starts `command`. Its output goes to a log in `folder`, which is also its `TMPDIR`.
     ///
     /// # Errors
     /// The command cannot be started; `NotFound` if there is no such program.
     pub fn start(command: &mut Command, folder: Folder) -> io::Result<Self> {
         let log = File::create(folder.path().join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
-        // A process that is killed does not remove its own temporary files.
+        // A killed process does not remove its own temporary files.
         command.env("TMPDIR", folder.path());
-        heed_signals();
+        install_signal_handlers();
         let mut known = known();
         let child = command.spawn()?;
         let pid = child.id();
@@ -92,71 +90,55 @@ impl Process {
         self.pid
     }
 
-    /// The folder that goes when the process does.
+    /// The temporary folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// What the process has written so far.
+    /// The output so far.
     #[must_use]
     pub fn log(&self) -> String {
         let bytes = fs::read(self.folder().join("log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The log as a file, to be read on as it grows.
-    ///
-    /// # Errors
-    /// It cannot be opened.
+    /// Opens the log, which grows while the process runs.
     pub fn open_log(&self) -> io::Result<File> {
         File::open(self.folder().join("log"))
     }
 
-    /// How the process ended, if it has.
-    ///
-    /// # Errors
-    /// The system does not tell.
+    /// The exit status, if the process has ended.
     ///
     /// # Panics
-    /// Never: the child is known until this is dropped.
+    /// Never: the child is known until `self` is dropped.
     pub fn ended(&self) -> io::Result<Option<ExitStatus>> {
         known().children.get_mut(&self.pid).expect("known until dropped").try_wait()
     }
 
-    /// Waits until the process has ended by itself.
-    ///
-    /// # Errors
-    /// The system does not tell.
-    pub fn wait(&self) -> io::Result<ExitStatus> {
+    /// Waits for the end of the process, for at most `limit`.
+    pub fn wait(&self, limit: Duration) -> io::Result<Option<ExitStatus>> {
+        let start = Instant::now();
         loop {
-            if let Some(status) = self.ended()? {
+            let status = self.ended()?;
+            if status.is_some() || start.elapsed() >= limit {
                 return Ok(status);
             }
             thread::sleep(POLL);
         }
     }
 
-    /// Asks the process to end, and waits for it that long at most.
+    /// Sends SIGTERM, and waits for at most `limit`.
     ///
     /// # Errors
-    /// It has not ended by then.
-    pub fn terminate(&self, patience: Duration) -> io::Result<ExitStatus> {
+    /// `TimedOut` if the process has not ended by then.
+    pub fn terminate(&self, limit: Duration) -> io::Result<ExitStatus> {
         if let Some(child) = known().children.get_mut(&self.pid)
             && child.try_wait()?.is_none()
         {
             kill_process(Pid::from_child(child), Signal::TERM)?;
         }
-        let deadline = Instant::now() + patience;
-        loop {
-            if let Some(status) = self.ended()? {
-                return Ok(status);
-            }
-            if Instant::now() > deadline {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            thread::sleep(POLL);
-        }
+        self.wait(limit)?.ok_or_else(|| io::ErrorKind::TimedOut.into())
     }
 }
 
@@ -173,20 +155,14 @@ impl Drop for Process {
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// A new folder among the system's temporary ones.
-    ///
-    /// # Errors
-    /// It cannot be made.
+    /// Creates a folder in the system's folder for temporary files.
     pub fn new() -> io::Result<Self> {
         Self::within(&std::env::temp_dir())
     }
 
-    /// A new folder in `parent`, which is made if needed.
-    ///
-    /// # Errors
-    /// One of them cannot be made.
+    /// Creates a folder in `parent`, which is created if needed.
     pub fn within(parent: &Path) -> io::Result<Self> {
-        heed_signals();
+        install_signal_handlers();
         fs::create_dir_all(parent)?;
         let mut known = known();
         let path = tempfile::Builder::new().prefix(".header-gate-").tempdir_in(parent)?.keep();
@@ -194,16 +170,13 @@ impl Folder {
         Ok(Self(path))
     }
 
-    /// Where it is.
+    /// The path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Makes the folder permanent under another name; whoever else did so first is as good.
-    ///
-    /// # Errors
-    /// It cannot be renamed, and `path` is not there.
+    /// Makes the folder permanent as `path`. If another process did so first, its folder stays.
     pub fn keep_as(self, path: &Path) -> io::Result<()> {
         match fs::rename(&self.0, path) {
             Err(error) if !path.is_dir() => Err(error),

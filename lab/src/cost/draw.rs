@@ -98,7 +98,7 @@ fn sizes(ledger: &Ledger) -> Result<Vec<(String, u64)>> {
     let mut sizes = Vec::new();
     for key in ledger.keys() {
         let bytes = ledger.bytes(&key).context("an entry without bytes")?;
-        sizes.push((key.last().cloned().unwrap_or_default(), bytes));
+        sizes.push((key, bytes));
     }
     ensure!(!sizes.is_empty(), "{} is empty", ledger::FILE);
     sizes.sort_by_key(|(_, bytes)| *bytes);

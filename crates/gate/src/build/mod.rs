@@ -1,151 +1,167 @@
-//! From a variant to its artifact: compile, optimise, finish, verify.
+//! `gate build`: builds, verifies and measures variants of the plugin.
 
 pub mod budget;
+pub mod builder;
+pub mod files;
 pub mod ledger;
 pub mod toolchain;
 pub mod variant;
 pub mod wasm_opt;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Write;
+use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use tempfile::NamedTempFile;
+use header_gate_policy::Policy;
 
-use crate::build::toolchain::{TARGET, Toolchain};
-use crate::build::variant::Variant;
-use crate::build::wasm_opt::WasmOpt;
-use header_gate_contract::{self as verify, Properties};
+pub use builder::{Artifact, Builder, artifact};
+pub use files::put;
+use ledger::{FILE, Ledger};
+use variant::Variant;
 
-/// What builds variants of the plugin in one checkout.
-pub struct Builder {
-    root: PathBuf,
-    toolchain: Toolchain,
-    wasm_opt: WasmOpt,
-    /// Whether cargo's lines are shown while it works, or only when it fails.
-    pub verbose: bool,
+/// Builds the plugin: compiles, optimises, verifies, and compares its size with ledger.toml
+///
+/// Environment:
+///   WASM_OPT=FILE                 this wasm-opt instead of npm's pinned one
+///   HEADER_GATE_TOOLCHAIN=debian  Debian's Rust, with which the ledger is made
+///   HEADER_GATE_INSTALL=never     install nothing; fail and say what is missing
+#[derive(Debug, Default, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Options {
+    /// log (lines in the host's log), sdk (on the proxy-wasm SDK), or both: sdk,log
+    #[arg(long, value_name = "LIST")]
+    pub features: Option<String>,
+    /// Rule and answer [default: policy.toml of the checkout]
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Where to write the plugin [default: plugin.wasm, plugin-sdk.wasm, ... of the checkout]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Build every variant: fronts and features, policies/*.toml, the SDK baseline
+    #[arg(long, conflicts_with_all = ["features", "policy", "out"])]
+    pub all: bool,
+    /// Write size, fuel and crossings into ledger.toml instead of failing where the size grew
+    #[arg(long)]
+    pub bless: bool,
 }
 
-/// A finished plugin.
-pub struct Artifact {
-    /// The module.
-    pub wasm: Vec<u8>,
-    /// What was found of it.
-    pub properties: Properties,
-}
-
-impl Builder {
-    /// Finds the tools for the checkout in `root`, or installs them.
-    ///
-    /// # Errors
-    /// A tool is missing and cannot be installed.
-    pub fn new(root: &Path) -> Result<Self> {
-        let root = root.canonicalize().with_context(|| root.display().to_string())?;
-        let toolchain = Toolchain::find_or_install()?;
-        let wasm_opt = WasmOpt::find_or_install(&root)?;
-        Ok(Self { root, toolchain, wasm_opt, verbose: true })
-    }
-
-    /// The tools that decide an artifact's bytes, as the ledger names them.
-    ///
-    /// # Errors
-    /// rustc does not run.
-    pub fn toolchain(&self) -> Result<String> {
-        Ok(format!("{}, wasm-opt {}", self.toolchain.version()?, self.wasm_opt.version))
-    }
-
-    /// Builds `variant` and verifies it.
-    ///
-    /// # Errors
-    /// The policy is refused, a tool fails, or the module breaks its contract.
-    pub fn build(&self, variant: &Variant) -> Result<Artifact> {
-        let contract = variant.contract(&self.root)?;
-        let folder = self.root.join("target/wasm");
-        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        // cargo has a lock of its own, but it ends before the module is read.
-        let lock = File::create(folder.join(".gate-lock"))?;
-        lock.lock()?;
-        let module = self.compile(variant, &folder)?;
-        let optimised = NamedTempFile::with_suffix_in(".wasm", &folder)?;
-        let mvp = verify::beyond_mvp(&fs::read(&module)?).is_none();
-        self.wasm_opt.run(&module, optimised.path(), mvp)?;
-        drop(lock);
-
-        let wasm = fs::read(optimised.path())?;
-        let properties = verify::inspect(&wasm)?;
-        if let Some(contract) = contract {
-            let violations = properties.violations(&contract);
-            if !violations.is_empty() {
-                bail!("{} breaks its contract: {}", variant.name(), violations.join("; "));
-            }
-        }
-        Ok(Artifact { wasm, properties })
-    }
-
-    fn compile(&self, variant: &Variant, folder: &Path) -> Result<PathBuf> {
-        let mut cargo = self.toolchain.cargo("rustc", &self.root, variant.needs_std());
-        cargo.args(["--package", variant.package(), "--lib"]);
-        // With the manifest's rlib beside it, cargo leaves out link-time optimisation.
-        cargo.args(["--crate-type", "cdylib", "--target-dir"]).arg(folder);
-        cargo.arg("--features").arg(variant.features().join(","));
-        if let Some(policy) = variant.policy_file(&self.root) {
-            cargo.env("HEADER_GATE_POLICY", policy.canonicalize()?);
-        }
-        let stderr = if self.verbose { Stdio::inherit() } else { Stdio::piped() };
-        let output = cargo.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).output();
-        let output = output.with_context(|| cargo.get_program().display().to_string())?;
-        if !output.status.success() {
-            std::io::stderr().write_all(&output.stderr)?;
-            bail!("cargo could not compile {} ({})", variant.package(), variant.name());
-        }
-        let file = format!("{}.wasm", variant.package().replace('-', "_"));
-        Ok(folder.join(TARGET).join("release").join(file))
-    }
-}
-
-/// Writes `wasm` to `file` at once: whoever reads it finds the old module or the new one.
+/// Runs `gate build` in the checkout.
 ///
 /// # Errors
-/// The folder cannot be written to.
-pub fn put(file: &Path, wasm: &[u8]) -> Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let place = || format!("cannot write {}", file.display());
-    let mut new = builder.tempfile_in(folder.unwrap_or(Path::new("."))).with_context(place)?;
-    new.write_all(wasm).with_context(place)?;
-    // The other part of its error says the same again.
-    new.persist(file).map_err(|error| error.error).with_context(place)?;
+/// See [`run_in`].
+pub fn run(options: Options) -> Result<()> {
+    run_in(&crate::checkout()?, &options)
+}
+
+/// Runs `gate build` in the checkout at `root`.
+///
+/// # Errors
+/// An option or the policy is invalid, a tool is missing, a module breaks its contract, or a variant
+/// grew. Then nothing is written.
+pub fn run_in(root: &Path, options: &Options) -> Result<()> {
+    let targets = options.targets(root)?;
+    for (variant, out) in &targets {
+        variant.contract(root)?;
+        let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if folder.is_some_and(|folder| !folder.is_dir()) || out.is_dir() {
+            bail!("--out {}: its folder does not exist, or it is a folder", out.display());
+        }
+    }
+    let file = root.join(FILE);
+    let rewrite = options.all && options.bless;
+    let mut ledger = if rewrite { Ledger::default() } else { Ledger::read(&file)? };
+    let builder = Builder::new(root)?;
+    let toolchain = builder.toolchain()?;
+    let other = ledger.toolchain().filter(|&other| other != toolchain).map(str::to_owned);
+    if let (Some(other), true) = (&other, options.bless) {
+        bail!("{FILE} was made with {other}, this is {toolchain}: run `./build.sh --all --bless`");
+    }
+    let mut built = Vec::new();
+    for (variant, out) in targets {
+        eprintln!("gate: building {}", variant.name());
+        built.push((builder.build(&variant)?, variant, out));
+    }
+    let (mut lines, wrong) = compare(root, options.all, &built, &ledger, other.is_some());
+    if !wrong.is_empty() && !options.bless {
+        bail!("{}; if that is intended, add --bless", wrong.join("; "));
+    }
+    if rewrite {
+        lines.extend(budget::compare(root, true)?);
+    } else if options.bless {
+        for (artifact, variant, _) in &built {
+            let key = variant.ledger_key(root).context("--bless: this variant is not tracked")?;
+            ledger.variant.insert(key, budget::measure(root, variant, &artifact.wasm)?);
+        }
+        ledger.write(&file)?;
+    }
+    for (artifact, _, out) in &built {
+        put(out, &artifact.wasm)?;
+    }
+    if let [(artifact, _, out)] = &built[..] {
+        print!("{}", artifact.properties);
+        println!("{:<20}{}", "file", out.display());
+    }
+    if let Some(other) = other {
+        lines.push(format!("The ledger was made with {other}; this is {toolchain}."));
+    }
+    lines.iter().for_each(|line| println!("{line}"));
     Ok(())
 }
 
-/// The artifact of `variant`, for tests and tools: made by the code behind `build.sh`, once in a
-/// process, below `target/artifacts`.
-///
-/// # Errors
-/// As for [`Builder::build`].
-pub fn artifact(root: &Path, variant: &Variant) -> Result<PathBuf> {
-    static MADE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut folder = root.join("target/artifacts");
-    if variant.ledger_key(root).is_none() {
-        // Policies from elsewhere may share a name.
-        let mut hasher = DefaultHasher::new();
-        variant.policy_file(root).hash(&mut hasher);
-        folder.push(format!("{:016x}", hasher.finish()));
+/// Compares sizes with the ledger: a line for each variant, and what is wrong.
+fn compare(
+    root: &Path,
+    all: bool,
+    built: &[(Artifact, Variant, PathBuf)],
+    ledger: &Ledger,
+    other_toolchain: bool,
+) -> (Vec<String>, Vec<String>) {
+    let (mut lines, mut wrong, mut tracked) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for (artifact, variant, _) in built {
+        let (name, bytes) = (variant.name(), artifact.wasm.len() as u64);
+        let key = variant.ledger_key(root);
+        let note = match key.as_ref().map(|key| ledger.bytes(key)) {
+            None => ", not tracked".to_owned(),
+            Some(None) => {
+                wrong.extend(all.then(|| format!("{name} has no entry in {FILE}")));
+                ", new".to_owned()
+            }
+            Some(Some(entry)) if entry == bytes => String::new(),
+            Some(Some(entry)) if other_toolchain => format!(", {entry} in the ledger"),
+            Some(Some(entry)) if entry < bytes => {
+                wrong.push(format!("{name} grew: {FILE} has {entry} bytes, now {bytes}"));
+                format!(", grew from {entry}")
+            }
+            Some(Some(entry)) => format!(", shrank from {entry} (--bless records it)"),
+        };
+        lines.push(format!(
+            "{name:<20}{bytes:>6} bytes, {:>6} gzip{note}",
+            artifact.properties.gzip
+        ));
+        tracked.extend(key);
     }
-    let file = folder.join(variant.file_name());
-    if !made.contains(&file) {
-        let artifact = Builder { verbose: false, ..Builder::new(root)? }.build(variant)?;
-        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        put(&file, &artifact.wasm)?;
-        made.insert(file.clone());
+    let keys = ledger.keys().into_iter().filter(|key| all && !tracked.contains(key));
+    wrong.extend(keys.map(|key| format!("{FILE} lists {key}, which is not a variant")));
+    (lines, wrong)
+}
+
+impl Options {
+    /// The variants to build, and the files to write.
+    fn targets(&self, root: &Path) -> Result<Vec<(Variant, PathBuf)>> {
+        if self.all {
+            let all = Variant::all(root)?.into_iter();
+            return Ok(all
+                .map(|variant| (variant.clone(), root.join(variant.file_name())))
+                .collect());
+        }
+        let mut variant = Variant::with_features(self.features.as_deref().unwrap_or_default())?;
+        if let Some(policy) = &self.policy {
+            // Read here, so that an error names the path as it was given: cargo runs in another folder.
+            Policy::read(policy)?;
+            variant = variant.with_policy(env::current_dir()?.join(policy)).normalized(root);
+        }
+        let out = self.out.clone().unwrap_or_else(|| root.join(variant.file_name()));
+        Ok(vec![(variant, out)])
     }
-    Ok(file)
 }

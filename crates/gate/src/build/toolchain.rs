@@ -1,32 +1,27 @@
-//! Finds a Rust toolchain that compiles to WebAssembly, or installs one.
+//! A Rust toolchain that compiles to WebAssembly: found or installed.
 //!
-//! In this order: the target where the rustup toolchain on PATH has it; Debian's packages where they
-//! are installed; `rustup target add`; Debian's packages through apt-get. What is on disk comes
-//! before what has to be downloaded, so that a second build needs no network. With
-//! `HEADER_GATE_TOOLCHAIN=debian` only Debian's packages are looked at: the ledger is made with them.
+//! What is on disk comes before what must be downloaded: the target of the rustup toolchain on PATH;
+//! Debian's packages; `rustup target add`; Debian's packages by apt-get.
+//! `HEADER_GATE_TOOLCHAIN=debian` allows Debian's packages only: the ledger is made with them.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use header_gate_system::{command, install};
 
-use header_gate_system::command as process;
-
-/// The target that the article's `wasm32-wasi` is called today.
+/// The compilation target.
 pub const TARGET: &str = "wasm32-wasip1";
 
-/// The variable that names the toolchain to use.
-const WHICH: &str = "HEADER_GATE_TOOLCHAIN";
+const SETTING: &str = "HEADER_GATE_TOOLCHAIN";
 
 /// Debian's compiler, the sources of its standard library, and what links them.
 const PACKAGES: [&str; 6] =
     ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "lld-22", "wasi-libc"];
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
-const DEBIAN_LLD: &str = "/usr/bin/rust-lld";
 const DEBIAN_SOURCES: &str = "/usr/lib/rustlib/src/rust";
 const DEBIAN_LIBC: &str = "/usr/lib/wasm32-wasi";
 
@@ -40,15 +35,15 @@ pub enum Toolchain {
 }
 
 impl Toolchain {
-    /// Finds one, or installs one.
+    /// Finds a toolchain, or installs one.
     ///
     /// # Errors
-    /// There is none, and none could be installed.
+    /// There is none, and none can be installed.
     pub fn find_or_install() -> Result<Self> {
-        let debian_only = match env::var(WHICH) {
+        let debian_only = match env::var(SETTING) {
             Err(env::VarError::NotPresent) => false,
-            Ok(which) if which == "debian" => true,
-            other => bail!("{WHICH}={} is unknown; `debian` is the only one", other?),
+            Ok(name) if name == "debian" => true,
+            other => bail!("{SETTING}={} is unknown, expected `debian`", other?),
         };
         if !debian_only && path_has_target() {
             return Ok(Self::Path);
@@ -56,72 +51,56 @@ impl Toolchain {
         if debian_is_complete() {
             return Ok(Self::Debian);
         }
-        let mut tried = String::new();
-        if !debian_only && process::on_path("rustup").is_some() {
-            eprintln!("gate: rustup target add {TARGET}");
-            let mut add = process::cargo("rustup");
-            match process::run_quietly(
-                add.args(["target", "add", TARGET]),
-                Duration::from_secs(180),
-            ) {
+        let mut failures = String::new();
+        if !debian_only && command::on_path("rustup").is_some() {
+            match install::rustup_target(TARGET) {
                 Ok(()) if path_has_target() => return Ok(Self::Path),
-                Ok(()) => {
-                    tried = "; rustup added it to another toolchain than the one on PATH".into()
-                }
-                Err(error) => tried = format!("; {error:#}"),
+                Ok(()) => failures += "; rustup added it to a toolchain that is not on PATH",
+                Err(error) => failures = format!("; {error:#}"),
             }
         }
-        if process::can_install_packages() {
-            match process::install_packages(&PACKAGES) {
-                Ok(()) if debian_is_complete() => return Ok(Self::Debian),
-                Ok(()) => tried += "; Debian's packages lack the compiler or its sources",
-                Err(error) => tried += &format!("; {error:#}"),
-            }
-        }
-        bail!(
-            "no Rust toolchain for {TARGET}: run `rustup target add {TARGET}`, or on Debian \
-             `apt-get install --no-install-recommends {}`{tried}",
-            PACKAGES.join(" ")
-        )
+        let debian = install::apt(&PACKAGES).and_then(|()| {
+            ensure!(debian_is_complete(), "the packages lack the compiler or its sources");
+            Ok(Self::Debian)
+        });
+        debian.map_err(|error| {
+            anyhow!("no Rust for {TARGET}: run `rustup target add {TARGET}`{failures}; {error:#}")
+        })
     }
 
-    /// What compiles: rustc's name and version.
+    /// The name and version of rustc.
     ///
     /// # Errors
     /// rustc does not run.
     pub fn version(self) -> Result<String> {
         let rustc = if self == Self::Debian { DEBIAN_RUSTC } else { "rustc" };
-        process::ask(process::cargo(rustc).arg("-V"))
+        command::ask(command::cargo(rustc).arg("-V"))
     }
 
-    /// `cargo build` or `cargo rustc` (`subcommand`) for the target, run in `root`. Its output names
-    /// no folder of this machine.
+    /// `cargo build` or `cargo rustc` (`subcommand`) for the target, run in `root`. Its output contains
+    /// no path of this machine.
     #[must_use]
     pub fn cargo(self, subcommand: &str, root: &Path, needs_std: bool) -> Command {
-        let mut flags = Vec::new();
-        for (folder, name) in [(Some(root.to_owned()), "/header-gate"), (cargo_home(), "/cargo")] {
-            flags.extend(folder.map(|folder| remap(&folder, name)));
-        }
-        let mut cargo = process::cargo(if self == Self::Debian { DEBIAN_CARGO } else { "cargo" });
+        let remap =
+            |folder: &Path, name| format!("--remap-path-prefix={}={name}", folder.display());
+        let mut flags = vec![remap(root, "/header-gate")];
+        flags.extend(cargo_home().map(|home| remap(&home, "/cargo")));
+        let mut cargo = command::cargo(if self == Self::Debian { DEBIAN_CARGO } else { "cargo" });
         cargo.current_dir(root).args([subcommand, "--locked", "--release", "--target", TARGET]);
         if self == Self::Debian {
-            // -Z flags and the sources of std are for nightly compilers only, or for this.
+            // -Z flags and the sources of std are for nightly compilers only, or with this.
             cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", DEBIAN_RUSTC);
             flags.push(remap(Path::new(DEBIAN_SOURCES), "/rust"));
-            // Only std needs it; but other flags would make cargo compile core anew each time.
+            // Only std needs it, but with other flags cargo would compile core again each time.
             flags.push(format!("-Lnative={DEBIAN_LIBC}"));
             let parts = if needs_std { "std,panic_abort" } else { "core" };
             cargo.arg(format!("-Zbuild-std={parts}"));
         }
         // Added to the flags of .cargo/config.toml, which RUSTFLAGS would replace.
-        let flags: toml_edit::Array = flags.iter().collect();
+        let flags = toml::Value::from(flags);
         cargo.arg("--config").arg(format!("target.{TARGET}.rustflags={flags}"));
         cargo
     }
-}
-
-fn remap(folder: &Path, name: &str) -> String {
-    format!("--remap-path-prefix={}={name}", folder.display())
 }
 
 fn cargo_home() -> Option<PathBuf> {
@@ -129,24 +108,21 @@ fn cargo_home() -> Option<PathBuf> {
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home)
 }
 
-/// Whether the rustc on PATH brings a compiled `core` for the target.
+/// Whether the rustc on PATH has a compiled `core` for the target.
 fn path_has_target() -> bool {
-    let Ok(sysroot) = process::ask(process::cargo("rustc").args(["--print", "sysroot"])) else {
-        return false;
-    };
-    let lib = Path::new(&sysroot).join("lib/rustlib").join(TARGET).join("lib");
-    fs::read_dir(lib).is_ok_and(|files| {
+    let sysroot = command::ask(command::cargo("rustc").args(["--print", "sysroot"]));
+    let files = sysroot.context("no rustc").and_then(|sysroot| {
+        let lib = Path::new("lib/rustlib").join(TARGET).join("lib");
+        Ok(fs::read_dir(Path::new(&sysroot).join(lib))?)
+    });
+    files.is_ok_and(|files| {
         files.flatten().any(|file| file.file_name().to_string_lossy().starts_with("libcore-"))
     })
 }
 
 fn debian_is_complete() -> bool {
-    let parts = [
-        Path::new(DEBIAN_CARGO),
-        Path::new(DEBIAN_RUSTC),
-        Path::new(DEBIAN_LLD),
-        &Path::new(DEBIAN_SOURCES).join("library/Cargo.lock"),
-        &Path::new(DEBIAN_LIBC).join("libc.a"),
-    ];
-    parts.iter().all(|part| part.is_file())
+    let sources = Path::new(DEBIAN_SOURCES).join("library/Cargo.lock");
+    let libc = Path::new(DEBIAN_LIBC).join("libc.a");
+    let programs = [DEBIAN_CARGO, DEBIAN_RUSTC, "/usr/bin/rust-lld"].map(Path::new);
+    programs.into_iter().chain([&*sources, &*libc]).all(Path::is_file)
 }

@@ -1,24 +1,21 @@
-//! Which plugin is built: the front, its features, its policy.
+//! Which plugin to build: its front, features and policy.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use header_gate_contract::Contract;
 use header_gate_policy::Policy;
 
-use header_gate_contract::Contract;
-
-/// The policy that a plugin has unless another is named, below the repository's root.
+/// The policy that a plugin has unless another is named, relative to the checkout.
 const DEFAULT_POLICY: &str = "policy.toml";
 
-/// A plugin that can be built from this repository.
+/// A plugin that this repository can build.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Variant {
     front: Front,
     log: bool,
-    /// Whether its allocator counts (`tools/counted`).
-    counted: bool,
-    /// Where the rule is written, if not in the repository's `policy.toml`.
+    /// The policy file, if not the checkout's `policy.toml`.
     policy: Option<PathBuf>,
 }
 
@@ -49,61 +46,56 @@ impl Variant {
         Self { log: true, ..Self::sdk() }
     }
 
-    /// The plain SDK plugin that the others are measured against.
+    /// The SDK baseline, which the others are compared with.
     #[must_use]
     pub fn baseline() -> Self {
         Self { front: Front::Baseline, ..Self::default() }
     }
 
-    /// The same front and features with the rule in `policy`.
+    /// The same front and features with another policy file.
     #[must_use]
     pub fn with_policy(self, policy: impl Into<PathBuf>) -> Self {
         Self { policy: Some(policy.into()), ..self }
     }
 
-    /// The same plugin with an allocator that counts its calls; none for a front without a heap.
-    #[must_use]
-    pub fn counted(self) -> Option<Self> {
-        (self.front != Front::Abi).then_some(Self { counted: true, ..self })
-    }
-
-    /// The variant with these features, as `--features` takes them: separated by commas or blanks.
+    /// The variant with the features that `--features` lists, separated by commas or blanks.
     ///
     /// # Errors
-    /// A feature that the plugin does not have.
+    /// The plugin has no such feature.
     pub fn with_features(features: &str) -> Result<Self> {
         let mut variant = Self::default();
         for feature in features.split([',', ' ']).filter(|feature| !feature.is_empty()) {
             match feature {
                 "log" => variant.log = true,
                 "sdk" => variant.front = Front::Sdk,
-                _ => bail!("--features: there is no feature `{feature}`; `log` and `sdk` are"),
+                _ => bail!("--features: unknown feature `{feature}`, expected `log` or `sdk`"),
             }
         }
         Ok(variant)
     }
 
-    /// Every variant whose size is tracked: fronts and features, `policies/*.toml`, the baseline.
+    /// Every variant in the ledger: fronts and features, `policies/*.toml`, the SDK baseline.
     ///
     /// # Errors
-    /// The folder of the policies cannot be read.
+    /// `policies/` cannot be read, or a policy has the name of another variant.
     pub fn all(root: &Path) -> Result<Vec<Self>> {
-        let mut all = vec![Self::default(), Self::log(), Self::sdk(), Self::sdk_log()];
+        let mut all =
+            vec![Self::default(), Self::log(), Self::sdk(), Self::sdk_log(), Self::baseline()];
         let folder = root.join("policies");
-        let mut policies = Vec::new();
-        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "toml") {
-                policies.push(path);
-            }
+        let files = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+        let mut files = files.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+        files.sort();
+        for policy in files {
+            let variant = Self::default().with_policy(policy);
+            let name = variant.name();
+            ensure!(all.iter().all(|v| v.name() != name), "policies/{name}.toml: name is taken");
+            all.push(variant);
         }
-        policies.sort();
-        all.extend(policies.into_iter().map(|policy| Self::default().with_policy(policy)));
-        all.push(Self::baseline());
         Ok(all)
     }
 
-    /// Its name: `default`, or policy and features joined by dashes.
+    /// `default`, or the name of the policy and the features, joined by dashes.
     #[must_use]
     pub fn name(&self) -> String {
         let policy = self.policy.as_deref().and_then(Path::file_stem);
@@ -113,8 +105,7 @@ impl Variant {
             Front::Sdk => Some("sdk"),
             Front::Baseline => Some("baseline"),
         };
-        let (log, counted) = (self.log.then_some("log"), self.counted.then_some("counted"));
-        let parts = [policy.as_deref(), front, log, counted];
+        let parts = [policy.as_deref(), front, self.log.then_some("log")];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
         if parts.is_empty() { "default".to_owned() } else { parts.join("-") }
     }
@@ -129,17 +120,18 @@ impl Variant {
         }
     }
 
-    /// Its table in the ledger; none for a policy from elsewhere or a mixture that is not tracked.
+    /// The name of its entry in the ledger; `None` for a variant that is not tracked.
     #[must_use]
-    pub fn ledger_key(&self, root: &Path) -> Option<Vec<String>> {
-        let Some(policy) = &self.policy else { return Some(vec![self.name()]) };
-        let shipped =
-            policy.canonicalize().ok()?.parent()? == root.join("policies").canonicalize().ok()?;
-        let plain = self.front == Front::Abi && !self.log;
-        (shipped && plain).then(|| vec!["policy".to_owned(), self.name()])
+    pub fn ledger_key(&self, root: &Path) -> Option<String> {
+        if let Some(policy) = &self.policy {
+            let folder = root.join("policies").canonicalize().ok()?;
+            let tracked = *self == Self::default().with_policy(policy);
+            (tracked && policy.canonicalize().ok()?.parent()? == folder).then_some(())?;
+        }
+        Some(self.name())
     }
 
-    /// Drops a policy that is the repository's own: it makes the same plugin as naming none.
+    /// The same variant without a policy, if that is the checkout's own.
     #[must_use]
     pub fn normalized(self, root: &Path) -> Self {
         let own = root.join(DEFAULT_POLICY).canonicalize().ok();
@@ -147,17 +139,17 @@ impl Variant {
         if named.is_some() && named == own { Self { policy: None, ..self } } else { self }
     }
 
-    /// The file with its rule; none for the baseline, whose rule is in its source.
+    /// The policy file; `None` for the SDK baseline, which has its rule in its source.
     #[must_use]
     pub fn policy_file(&self, root: &Path) -> Option<PathBuf> {
         (self.front != Front::Baseline)
             .then(|| self.policy.clone().unwrap_or_else(|| root.join(DEFAULT_POLICY)))
     }
 
-    /// What the finished artifact has to keep to; none where nothing is promised.
+    /// The contract of the artifact; `None` for a front without one.
     ///
     /// # Errors
-    /// The policy is refused.
+    /// The policy is invalid.
     pub fn contract(&self, root: &Path) -> Result<Option<Contract>> {
         let Some(file) = self.policy_file(root) else { return Ok(None) };
         let policy = Policy::read(&file)?;
@@ -167,20 +159,16 @@ impl Variant {
     /// The package to compile.
     pub(crate) fn package(&self) -> &'static str {
         match self.front {
-            _ if self.counted => "header-gate-counted",
             Front::Baseline => "header-gate-baseline",
             Front::Abi | Front::Sdk => "header-gate",
         }
     }
 
     /// The features to compile it with.
-    pub(crate) fn features(&self) -> Vec<&'static str> {
-        let front = match self.front {
-            Front::Sdk => Some("sdk"),
-            Front::Baseline if self.counted => Some("baseline"),
-            Front::Abi | Front::Baseline => None,
-        };
-        [front, self.log.then_some("log")].into_iter().flatten().collect()
+    pub(crate) fn features(&self) -> String {
+        let front = (self.front == Front::Sdk).then_some("sdk");
+        let features = [front, self.log.then_some("log")];
+        features.into_iter().flatten().collect::<Vec<_>>().join(",")
     }
 
     /// Whether it links Rust's standard library.

@@ -1,16 +1,23 @@
-//! Finds Binaryen's wasm-opt, or installs it.
+//! Binaryen's wasm-opt: found or installed, and run.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use header_gate_system::{command, install};
 
-use header_gate_system::command as process;
+const OPTIONS: [&str; 6] = [
+    "-Oz",
+    "--converge",
+    "--strip-debug",
+    "--strip-producers",
+    "--strip-target-features",
+    "--mvp-features",
+];
 
-/// What rustup's compiled standard library brings beyond WebAssembly 1.0. Older versions refuse what
-/// they were not told of.
+/// What rustup's compiled standard library uses beyond WebAssembly 1.0.
 const STD_FEATURES: [&str; 4] = [
     "--enable-bulk-memory",
     "--enable-mutable-globals",
@@ -22,86 +29,56 @@ const STD_FEATURES: [&str; 4] = [
 #[derive(Clone, Debug)]
 pub struct WasmOpt {
     program: PathBuf,
-    /// Its version's number, such as `108`.
+    /// The number of its version, such as `132`.
     pub version: String,
 }
 
 impl WasmOpt {
-    /// Finds the one that WASM_OPT names, on PATH or below `root`'s target folder; or installs it.
+    /// The one that `WASM_OPT` names, else npm's pinned one, else one on PATH, else crates.io's.
     ///
     /// # Errors
-    /// WASM_OPT names something else, or there is none and none could be installed.
+    /// `WASM_OPT` names something else, or none can be found or installed.
     pub fn find_or_install(root: &Path) -> Result<Self> {
         if let Some(named) = env::var_os("WASM_OPT") {
             return Self::at(Path::new(&named))
-                .with_context(|| format!("WASM_OPT={} is no wasm-opt", named.display()));
+                .with_context(|| format!("WASM_OPT={} is not wasm-opt", named.display()));
         }
-        let tools = root.join("target/tools");
-        let npm = tools.join("node_modules/.bin/wasm-opt");
-        let cargo = tools.join("bin/wasm-opt");
-        for place in [Path::new("wasm-opt"), &npm, &cargo] {
-            if let Ok(found) = Self::at(place) {
-                return Ok(found);
-            }
+        let npm = || Self::at(&install::npm(root, "binaryen")?.join("node_modules/.bin/wasm-opt"));
+        let path = || Self::at(Path::new("wasm-opt"));
+        let cargo = || Self::at(&install::cargo(root, "wasm-opt", "0.116.1", "wasm-opt")?);
+        // Each is tried only if the ones before it fail.
+        let pinned = match npm() {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        if let Ok(found) = path() {
+            let version = &found.version;
+            eprintln!(
+                "gate: {pinned:#}; using wasm-opt {version} on PATH, which makes other bytes"
+            );
+            return Ok(found);
         }
-        let tried = [
-            process::can_install_packages().then(|| {
-                process::install_packages(&["binaryen"])?;
-                Self::at(Path::new("wasm-opt"))
-            }),
-            process::on_path("npm").map(|_| {
-                eprintln!("gate: installing npm's binaryen below target/tools");
-                let mut install = Command::new("npm");
-                install.args(["install", "--no-save", "--no-audit", "--no-fund", "--prefix"]);
-                let limit = Duration::from_secs(300);
-                process::run_quietly(install.arg(&tools).arg("binaryen"), limit)?;
-                Self::at(&npm)
-            }),
-        ];
-        let mut reasons = String::new();
-        for attempt in tried.into_iter().flatten() {
-            match attempt {
-                Ok(found) => return Ok(found),
-                Err(error) => reasons += &format!("; {error:#}"),
-            }
-        }
-        Self::compile(&tools).and_then(|()| Self::at(&cargo)).map_err(|error| {
-            anyhow::anyhow!(
-                "no wasm-opt: install Binaryen (Debian and npm call it `binaryen`) or name one \
-                 in WASM_OPT{reasons}; {error:#}"
-            )
-        })
-    }
-
-    fn compile(tools: &Path) -> Result<()> {
-        eprintln!("gate: cargo install wasm-opt, below target/tools (takes about 8 minutes)");
-        let mut install = process::cargo("cargo");
-        install.args(["install", "--quiet", "--locked", "wasm-opt", "--root"]).arg(tools);
-        process::run_quietly(&mut install, Duration::from_secs(2400))
+        cargo()
+            .map_err(|error| anyhow!("no wasm-opt: {pinned:#}; {error:#}; or name one in WASM_OPT"))
     }
 
     fn at(program: &Path) -> Result<Self> {
-        let answer = process::ask(Command::new(program).arg("--version"))?;
+        let answer = command::ask(Command::new(program).arg("--version"))?;
         match answer.split_whitespace().collect::<Vec<_>>()[..] {
             ["wasm-opt", "version", version, ..] => {
                 Ok(Self { program: program.to_owned(), version: version.to_owned() })
             }
-            _ => bail!("{} --version does not answer as wasm-opt does", program.display()),
+            _ => bail!("{} --version does not print a version of wasm-opt", program.display()),
         }
     }
 
     /// Writes the optimised `input` to `output`; `mvp` keeps it within WebAssembly 1.0.
     ///
     /// # Errors
-    /// wasm-opt refuses the module.
+    /// wasm-opt fails.
     pub fn run(&self, input: &Path, output: &Path, mvp: bool) -> Result<()> {
         let mut command = Command::new(&self.program);
-        command.args(["-Oz", "--converge", "--strip-debug", "--strip-producers"]);
-        command.args(["--strip-target-features", "--mvp-features"]);
-        if !mvp {
-            command.args(STD_FEATURES);
-        }
-        command.arg(input).arg("-o").arg(output);
-        process::run_quietly(&mut command, Duration::from_secs(300))
+        command.args(OPTIONS).args(if mvp { &[][..] } else { &STD_FEATURES });
+        command::run_quietly(command.arg(input).arg("-o").arg(output), Duration::from_secs(300))
     }
 }

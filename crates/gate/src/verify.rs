@@ -1,0 +1,45 @@
+//! `gate verify`: what a WebAssembly module can do, and whether it keeps to a contract.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use header_gate_contract::{Contract, inspect};
+use serde_json::json;
+
+/// Shows what a WebAssembly module can do
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The module
+    file: PathBuf,
+    /// Also fail unless the module keeps to a contract: abi (the default front), abi+loops (the same
+    /// with long or many values), abi+log (the default front with feature log)
+    #[arg(long, value_name = "NAME")]
+    contract: Option<Contract>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `gate verify`.
+///
+/// # Errors
+/// The file is not a module, or the module breaks the contract.
+pub fn run(options: Options) -> Result<()> {
+    let file = options.file.display();
+    let wasm = fs::read(&options.file).with_context(|| file.to_string())?;
+    let properties = inspect(&wasm).with_context(|| file.to_string())?;
+    let violations = options.contract.map(|contract| properties.violations(&contract));
+    if options.json {
+        let report = json!({ "properties": properties, "violations": violations });
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{properties}");
+    }
+    match violations {
+        Some(violations) if !violations.is_empty() => {
+            bail!("{file} breaks its contract: {}", violations.join("; "))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,219 @@
+//! The one module that installs things: from apt, npm, PyPI, crates.io and rustup.
+//!
+//! Each installation is announced: what, from where, how large. `HEADER_GATE_INSTALL=never` turns it
+//! into an error with the command that does it. What comes from npm or PyPI is pinned with hashes in
+//! `pins/`. A folder is installed whole or not at all.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest, Sha256};
+
+use crate::command::{self, ask, on_path, run_quietly};
+use crate::process::Folder;
+
+const SETTING: &str = "HEADER_GATE_INSTALL";
+const TIMEOUT: Duration = Duration::from_mins(40);
+
+/// Copies the files of `$1` to `$2`, and installs what they lock.
+const NPM_CI: &str =
+    r#"mkdir -p "$2" && cp "$1"/* "$2" && cd "$2" && npm ci --ignore-scripts --no-audit --no-fund"#;
+
+/// The folder that everything is installed in: `HEADER_GATE_CACHE`, or `target/` of `root`.
+#[must_use]
+pub fn cache(root: &Path) -> PathBuf {
+    env::var_os("HEADER_GATE_CACHE").map_or_else(|| root.join("target"), PathBuf::from)
+}
+
+/// Installs what `pins/npm/NAME` locks; returns a folder with its files and `node_modules`.
+pub fn npm(root: &Path, name: &str) -> Result<PathBuf> {
+    let pins = root.join("pins/npm").join(name);
+    let files = fs::read_dir(&pins).with_context(|| pins.display().to_string())?;
+    let mut files = files.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
+    files.sort();
+    let contents = files.iter().map(fs::read).collect::<Result<Vec<_>, _>>()?;
+    let folder = cache(root).join(format!("npm/{name}-{}", digest(&contents)));
+    if !folder.is_dir() {
+        require("npm", "Node.js and npm", "nodejs npm")?;
+        let package = fs::read_to_string(pins.join("package.json"))?;
+        let what =
+            package.split_once(r#""description": ""#).and_then(|(_, rest)| rest.split_once('"'));
+        let what = what.map_or(name, |(what, _)| what);
+        install(&format!("{what} from npm"), &folder, |to| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", NPM_CI, "sh"]).arg(&pins).arg(to);
+            shell
+        })?;
+    }
+    Ok(folder)
+}
+
+/// Installs what `pins/pypi/NAME.txt` lists; returns a folder for `PYTHONPATH`.
+pub fn pypi(root: &Path, name: &str) -> Result<PathBuf> {
+    let folder = root.join("pins/pypi");
+    let file = folder.join(format!("{name}.txt"));
+    let Ok(pins) = fs::read_to_string(&file) else {
+        let files = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+        let stem = |path: PathBuf| Some(path.file_stem()?.display().to_string());
+        let mut names: Vec<_> = files.flatten().filter_map(|file| stem(file.path())).collect();
+        names.sort();
+        bail!("pins/pypi has no `{name}`, only {}", names.join(", "));
+    };
+    let python = require("python3", "Python 3 and pip", "python3 python3-pip")?;
+    // Some packages are compiled for one version of Python.
+    let script = "import platform, sys; print(sys.implementation.cache_tag, platform.machine())";
+    let tag = ask(Command::new(&python).args(["-c", script]))?;
+    let folder = cache(root).join(format!("pypi/{name}-{}", digest(&[&pins, &tag])));
+    if !folder.is_dir() {
+        let what = pins.lines().next().unwrap_or(name).trim_start_matches("# ");
+        let mut options = vec!["-m", "pip", "install", "--quiet", "--no-input", "--no-compile"];
+        options.extend(["--progress-bar=off", "--retries=2", "--disable-pip-version-check"]);
+        options.extend(["--require-hashes", "--no-deps", "--only-binary=:all:"]);
+        install(&format!("{what} from PyPI"), &folder, |to| {
+            let mut pip = Command::new(&python);
+            // --user in the user's configuration of pip would contradict --target.
+            pip.env("PIP_USER", "0").args(&options).arg("--target").arg(to).arg("-r").arg(&file);
+            pip
+        })
+        .with_context(|| {
+            format!("pip cannot install {name} (PIP_INDEX_URL or HTTPS_PROXY may help)")
+        })?;
+    }
+    Ok(folder)
+}
+
+/// Compiles and installs this version of a crate; returns its program `bin`.
+pub fn cargo(root: &Path, krate: &str, version: &str, bin: &str) -> Result<PathBuf> {
+    let folder = cache(root).join(format!("cargo/{krate}-{version}"));
+    if !folder.is_dir() {
+        let what = format!("{krate} {version} from crates.io (compiles for some minutes)");
+        install(&what, &folder, |to| {
+            let mut cargo = command::cargo("cargo");
+            cargo.args(["install", "--quiet", "--locked", "--version", version, krate, "--root"]);
+            cargo.arg(to);
+            cargo
+        })?;
+    }
+    Ok(folder.join("bin").join(bin))
+}
+
+/// Adds a compiled standard library to the rustup toolchain on PATH.
+pub fn rustup_target(target: &str) -> Result<()> {
+    let mut rustup = command::cargo("rustup");
+    rustup.args(["target", "add", target]);
+    announce(&format!("Rust's {target} from rustup (a download of about 20 MB)"), &rustup)?;
+    run_quietly(&mut rustup, TIMEOUT)
+}
+
+/// The `program` on PATH, after installing Debian's `package` if there is none.
+pub fn apt_program(program: &str, package: &str) -> Result<PathBuf> {
+    if on_path(program).is_none() {
+        apt(&[package]).with_context(|| format!("{program} is not on PATH"))?;
+    }
+    on_path(program).with_context(|| format!("Debian's {package} does not bring {program}"))
+}
+
+/// Installs packages of Debian.
+pub fn apt(packages: &[&str]) -> Result<()> {
+    let apt_get = |option: &str| {
+        let mut apt_get = Command::new("apt-get");
+        apt_get.args(["install", "--no-install-recommends", option]).args(packages);
+        apt_get
+    };
+    let root = ask(Command::new("id").arg("-u")).is_ok_and(|id| id == "0");
+    let names = packages.join(" ");
+    ensure!(
+        root && on_path("apt-get").is_some(),
+        "only root can install it: apt-get install --no-install-recommends {names}"
+    );
+    let mut install = apt_get("--yes");
+    announce(&format!("{names} from Debian"), &install)?;
+    // A list that is partly out of date is still worth trying.
+    if let Err(error) = run_quietly(Command::new("apt-get").arg("update"), TIMEOUT) {
+        eprintln!("gate: {error:#}; continuing with the old package lists");
+    }
+    let log = ask(&mut apt_get("--print-uris")).unwrap_or_default();
+    for size in log.lines().filter(|line| line.starts_with("Need to get")) {
+        eprintln!("gate: {size}");
+    }
+    run_quietly(install.env("DEBIAN_FRONTEND", "noninteractive"), TIMEOUT)
+}
+
+/// Installs `what` as `folder` by a command that is given a folder to install to.
+fn install(what: &str, folder: &Path, command: impl Fn(&Path) -> Command) -> Result<()> {
+    announce(what, &command(folder))?;
+    let parent = folder.parent().context("a folder has a parent")?;
+    let new = Folder::within(parent)
+        .with_context(|| format!("cannot create a folder in {}", parent.display()))?;
+    run_quietly(&mut command(new.path()), TIMEOUT)?;
+    new.keep_as(folder).with_context(|| format!("cannot create {}", folder.display()))
+}
+
+/// Says what will be installed, or fails where `HEADER_GATE_INSTALL` forbids it.
+fn announce(what: &str, command: &Command) -> Result<()> {
+    let setting = env::var_os(SETTING);
+    match setting.as_deref().map(|setting| setting.to_str()) {
+        None => eprintln!("gate: installing {what}"),
+        Some(Some("never")) => bail!("{SETTING}=never, so install {what} by hand: {command:?}"),
+        Some(_) => {
+            bail!("{SETTING}={:?} is unknown, expected `never`", setting.unwrap_or_default())
+        }
+    }
+    Ok(())
+}
+
+fn require(program: &str, what: &str, packages: &str) -> Result<PathBuf> {
+    on_path(program).with_context(|| {
+        format!(
+            "{program} is not on PATH: install {what} (Debian, Ubuntu: apt-get install {packages})"
+        )
+    })
+}
+
+fn digest(parts: &[impl AsRef<[u8]>]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part.as_ref().len().to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> &'static Path {
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+    }
+
+    #[test]
+    fn every_pinned_package_has_a_hash() {
+        for entry in fs::read_dir(root().join("pins/npm")).unwrap() {
+            let lock = fs::read_to_string(entry.unwrap().path().join("package-lock.json")).unwrap();
+            let count = |text| lock.matches(text).count();
+            assert!(count("\"node_modules/") > 0);
+            assert_eq!(count("\"integrity\": \"sha512-"), count("\"node_modules/"), "{lock}");
+        }
+        for entry in fs::read_dir(root().join("pins/pypi")).unwrap() {
+            let pins = fs::read_to_string(entry.unwrap().path()).unwrap();
+            let pinned =
+                pins.split("\n").filter(|line| !line.starts_with([' ', '#']) && !line.is_empty());
+            pinned.for_each(|line| assert!(line.contains("==") && line.ends_with('\\'), "{line}"));
+            assert!(pins.contains("--hash=sha256:"));
+        }
+    }
+
+    #[test]
+    fn a_version_without_pins_is_refused() {
+        let error = pypi(root(), "envoy-1.0.0").unwrap_err().to_string();
+        assert!(
+            error.starts_with("pins/pypi has no `envoy-1.0.0`, only envoy-1.36.2, "),
+            "{error}"
+        );
+    }
+}
