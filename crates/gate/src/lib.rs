@@ -15,9 +15,6 @@ use clap::Parser;
 
 /// The root of the checkout: the folder with policy.toml and ledger.toml, at or above the package that
 /// `cargo run` or `cargo test` runs, or the current folder.
-///
-/// # Errors
-/// There is no such folder.
 pub fn checkout() -> Result<PathBuf> {
     let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let starts = [package, env::current_dir().ok()];
@@ -33,7 +30,6 @@ pub fn checkout() -> Result<PathBuf> {
 ///
 /// # Panics
 /// There is none.
-#[must_use]
 pub fn root() -> PathBuf {
     checkout().unwrap_or_else(|error| panic!("{error}"))
 }

@@ -22,9 +22,6 @@ pub struct Options {
 }
 
 /// Runs `gate verify`.
-///
-/// # Errors
-/// The file is not a module, or the module breaks the contract.
 pub fn run(options: Options) -> Result<()> {
     let file = options.file.display();
     let wasm = fs::read(&options.file).with_context(|| file.to_string())?;

@@ -10,29 +10,23 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{Folder, Process};
 
-/// Settings of cargo that do not change the bytes it produces.
-const HARMLESS: [&str; 8] = [
-    "CARGO_BUILD_JOBS",
-    "CARGO_HOME",
-    "CARGO_HTTP_",
-    "CARGO_NET_",
-    "CARGO_REGISTRIES_",
-    "CARGO_REGISTRY_",
-    "CARGO_SOURCE_",
-    "CARGO_TERM_",
-];
-
 /// Cargo or rustc, independent of the caller's environment: flags and profiles set there are
 /// removed, and so is what an outer `cargo test` or `cargo run` sets.
 pub fn cargo(program: impl AsRef<OsStr>) -> Command {
+    // Cargo's settings that do not change the bytes it produces.
+    let kept = ["_BUILD_JOBS", "_HOME", "_HTTP_", "_NET_", "_REGISTR", "_SOURCE_", "_TERM_"];
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
-        let ours = name.starts_with("CARGO")
-            || name.starts_with("RUSTC")
-            || name.starts_with("RUSTDOC")
-            || matches!(&*name, "RUSTFLAGS" | "LD_LIBRARY_PATH" | "HEADER_GATE_POLICY");
-        if ours && !HARMLESS.iter().any(|kept| name.starts_with(kept)) {
+        let removed = match name.strip_prefix("CARGO") {
+            Some(setting) => !kept.iter().any(|kept| setting.starts_with(kept)),
+            None => {
+                name.starts_with("RUSTC")
+                    || name.starts_with("RUSTDOC")
+                    || ["RUSTFLAGS", "LD_LIBRARY_PATH", "HEADER_GATE_POLICY"].contains(&&*name)
+            }
+        };
+        if removed {
             command.env_remove(&*name);
         }
     }
@@ -54,10 +48,8 @@ pub fn run_quietly(command: &mut Command, limit: Duration) -> Result<()> {
     run(command, limit).map(drop)
 }
 
-/// Runs `command` for at most `limit`, and returns what it writes. Nothing that it started survives.
-///
-/// # Errors
-/// It does not start, takes too long, or fails: then with the error line that it wrote.
+/// Runs `command` for at most `limit`, and returns what it writes. Nothing that it started survives. If
+/// it fails, the error holds the line that says why.
 pub fn run(command: &mut Command, limit: Duration) -> Result<String> {
     let process = Process::start(command, Folder::new()?).with_context(|| name(command))?;
     let Some(status) = process.wait(limit)? else {
@@ -71,7 +63,6 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<String> {
 }
 
 /// The first `program` on PATH.
-#[must_use]
 pub fn on_path(program: &str) -> Option<PathBuf> {
     which::which(program).ok()
 }
@@ -86,7 +77,9 @@ fn name(command: &Command) -> String {
 
 /// The line of `log` that says what went wrong: the first that is marked as an error, else the last.
 fn reason(log: &str, otherwise: &str) -> String {
-    let marked = |line: &&str| ["ERROR: ", "error: ", "E: "].iter().any(|m| line.starts_with(m));
+    let marked = |line: &&str| {
+        ["ERROR: ", "error: ", "E: ", "npm error "].iter().any(|m| line.starts_with(m))
+    };
     let last = || log.lines().rfind(|line| !line.trim().is_empty());
     let line = log.lines().find(marked).or_else(last).unwrap_or(otherwise).trim();
     // pip names the cause in a warning before its error.

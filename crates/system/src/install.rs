@@ -24,7 +24,6 @@ const NPM_CI: &str =
     r#"mkdir -p "$2" && cp "$1"/* "$2" && cd "$2" && npm ci --ignore-scripts --no-audit --no-fund"#;
 
 /// The folder that everything is installed in: `HEADER_GATE_CACHE`, or `target/` of `root`.
-#[must_use]
 pub fn cache(root: &Path) -> PathBuf {
     env::var_os("HEADER_GATE_CACHE").map_or_else(|| root.join("target"), PathBuf::from)
 }
@@ -32,10 +31,7 @@ pub fn cache(root: &Path) -> PathBuf {
 /// Installs what `pins/npm/NAME` locks; returns a folder with its files and `node_modules`.
 pub fn npm(root: &Path, name: &str) -> Result<PathBuf> {
     let pins = root.join("pins/npm").join(name);
-    let files = fs::read_dir(&pins).with_context(|| pins.display().to_string())?;
-    let mut files = files.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
-    files.sort();
-    let contents = files.iter().map(fs::read).collect::<Result<Vec<_>, _>>()?;
+    let contents = files(&pins)?.iter().map(fs::read).collect::<Result<Vec<_>, _>>()?;
     let folder = cache(root).join(format!("npm/{name}-{}", digest(&contents)));
     if !folder.is_dir() {
         require("npm", "Node.js and npm", "nodejs npm")?;
@@ -57,11 +53,10 @@ pub fn pypi(root: &Path, name: &str) -> Result<PathBuf> {
     let folder = root.join("pins/pypi");
     let file = folder.join(format!("{name}.txt"));
     let Ok(pins) = fs::read_to_string(&file) else {
-        let files = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
-        let stem = |path: PathBuf| Some(path.file_stem()?.display().to_string());
-        let mut names: Vec<_> = files.flatten().filter_map(|file| stem(file.path())).collect();
-        names.sort();
-        bail!("pins/pypi has no `{name}`, only {}", names.join(", "));
+        let names = files(&folder)?
+            .into_iter()
+            .filter_map(|file| file.file_stem()?.to_str().map(str::to_owned));
+        bail!("pins/pypi has no `{name}`, only {}", names.collect::<Vec<_>>().join(", "));
     };
     let python = require("python3", "Python 3 and pip", "python3 python3-pip")?;
     // Some packages are compiled for one version of Python.
@@ -124,14 +119,11 @@ pub fn apt(packages: &[&str]) -> Result<()> {
         apt_get.args(["install", "--no-install-recommends", option]).args(packages);
         apt_get
     };
+    let (mut install, what) = (apt_get("--yes"), format!("{} from Debian", packages.join(" ")));
+    check_setting(&what, &install)?;
     let root = ask(Command::new("id").arg("-u")).is_ok_and(|id| id == "0");
-    let names = packages.join(" ");
-    ensure!(
-        root && on_path("apt-get").is_some(),
-        "only root can install it: apt-get install --no-install-recommends {names}"
-    );
-    let mut install = apt_get("--yes");
-    announce(&format!("{names} from Debian"), &install)?;
+    ensure!(root && on_path("apt-get").is_some(), "only root can install {what}: {install:?}");
+    announce(&what, &install)?;
     // A list that is partly out of date is still worth trying.
     if let Err(error) = run_quietly(Command::new("apt-get").arg("update"), TIMEOUT) {
         eprintln!("gate: {error:#}; continuing with the old package lists");
@@ -153,17 +145,20 @@ fn install(what: &str, folder: &Path, command: impl Fn(&Path) -> Command) -> Res
     new.keep_as(folder).with_context(|| format!("cannot create {}", folder.display()))
 }
 
-/// Says what will be installed, or fails where `HEADER_GATE_INSTALL` forbids it.
+/// Says what will be installed.
 fn announce(what: &str, command: &Command) -> Result<()> {
-    let setting = env::var_os(SETTING);
-    match setting.as_deref().map(|setting| setting.to_str()) {
-        None => eprintln!("gate: installing {what}"),
-        Some(Some("never")) => bail!("{SETTING}=never, so install {what} by hand: {command:?}"),
-        Some(_) => {
-            bail!("{SETTING}={:?} is unknown, expected `never`", setting.unwrap_or_default())
-        }
-    }
+    check_setting(what, command)?;
+    eprintln!("gate: installing {what}");
     Ok(())
+}
+
+/// Fails where `HEADER_GATE_INSTALL` forbids to install.
+fn check_setting(what: &str, command: &Command) -> Result<()> {
+    match env::var(SETTING).as_deref() {
+        Err(env::VarError::NotPresent) => Ok(()),
+        Ok("never") => bail!("{SETTING}=never, so install {what} by hand: {command:?}"),
+        other => bail!("{SETTING}={other:?} is unknown, expected `never`"),
+    }
 }
 
 fn require(program: &str, what: &str, packages: &str) -> Result<PathBuf> {
@@ -172,6 +167,14 @@ fn require(program: &str, what: &str, packages: &str) -> Result<PathBuf> {
             "{program} is not on PATH: install {what} (Debian, Ubuntu: apt-get install {packages})"
         )
     })
+}
+
+/// The files of `folder`, sorted.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    files.sort();
+    Ok(files)
 }
 
 fn digest(parts: &[impl AsRef<[u8]>]) -> String {
@@ -193,18 +196,17 @@ mod tests {
 
     #[test]
     fn every_pinned_package_has_a_hash() {
-        for entry in fs::read_dir(root().join("pins/npm")).unwrap() {
-            let lock = fs::read_to_string(entry.unwrap().path().join("package-lock.json")).unwrap();
-            let count = |text| lock.matches(text).count();
-            assert!(count("\"node_modules/") > 0);
-            assert_eq!(count("\"integrity\": \"sha512-"), count("\"node_modules/"), "{lock}");
+        for pins in files(&root().join("pins/npm")).unwrap() {
+            let lock = fs::read_to_string(pins.join("package-lock.json")).unwrap();
+            let [packages, hashes] = ["\"node_modules/", "\"integrity\": \"sha512-"]
+                .map(|text| lock.matches(text).count());
+            assert!(packages > 0 && packages == hashes, "{}: {hashes} hashes", pins.display());
         }
-        for entry in fs::read_dir(root().join("pins/pypi")).unwrap() {
-            let pins = fs::read_to_string(entry.unwrap().path()).unwrap();
-            let pinned =
-                pins.split("\n").filter(|line| !line.starts_with([' ', '#']) && !line.is_empty());
-            pinned.for_each(|line| assert!(line.contains("==") && line.ends_with('\\'), "{line}"));
-            assert!(pins.contains("--hash=sha256:"));
+        for file in files(&root().join("pins/pypi")).unwrap() {
+            let pins = fs::read_to_string(file).unwrap().replace("\\\n", "");
+            for line in pins.lines().filter(|line| !line.starts_with('#')) {
+                assert!(line.contains("==") && line.contains("--hash=sha256:"), "{line}");
+            }
         }
     }
 

@@ -68,9 +68,6 @@ pub struct Process {
 
 impl Process {
     /// Starts `command`. Its output goes to a log in `folder`, which is also its `TMPDIR`.
-    ///
-    /// # Errors
-    /// The command cannot be started; `NotFound` if there is no such program.
     pub fn start(command: &mut Command, folder: Folder) -> io::Result<Self> {
         let log = File::create(folder.path().join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
@@ -85,19 +82,16 @@ impl Process {
     }
 
     /// The process id.
-    #[must_use]
     pub fn id(&self) -> u32 {
         self.pid
     }
 
     /// The temporary folder.
-    #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// The output so far.
-    #[must_use]
     pub fn log(&self) -> String {
         let bytes = fs::read(self.folder().join("log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -109,9 +103,6 @@ impl Process {
     }
 
     /// The exit status, if the process has ended.
-    ///
-    /// # Panics
-    /// Never: the child is known until `self` is dropped.
     pub fn ended(&self) -> io::Result<Option<ExitStatus>> {
         known().children.get_mut(&self.pid).expect("known until dropped").try_wait()
     }
@@ -128,10 +119,7 @@ impl Process {
         }
     }
 
-    /// Sends SIGTERM, and waits for at most `limit`.
-    ///
-    /// # Errors
-    /// `TimedOut` if the process has not ended by then.
+    /// Sends SIGTERM, and waits for at most `limit`: then the error is `TimedOut`.
     pub fn terminate(&self, limit: Duration) -> io::Result<ExitStatus> {
         if let Some(child) = known().children.get_mut(&self.pid)
             && child.try_wait()?.is_none()
@@ -171,7 +159,6 @@ impl Folder {
     }
 
     /// The path.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }

@@ -95,11 +95,8 @@ pub(crate) fn replace(text: &str, name: &str, table: &str) -> Result<String> {
 
 /// Names and bytes of all variants, the smallest first.
 fn sizes(ledger: &Ledger) -> Result<Vec<(String, u64)>> {
-    let mut sizes = Vec::new();
-    for key in ledger.keys() {
-        let bytes = ledger.bytes(&key).context("an entry without bytes")?;
-        sizes.push((key, bytes));
-    }
+    let sizes = ledger.variant.iter().map(|(name, entry)| (name.clone(), entry.bytes));
+    let mut sizes: Vec<_> = sizes.collect();
     ensure!(!sizes.is_empty(), "{} is empty", ledger::FILE);
     sizes.sort_by_key(|(_, bytes)| *bytes);
     Ok(sizes)

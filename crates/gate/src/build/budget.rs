@@ -15,9 +15,6 @@ use crate::build::variant::Variant;
 pub const PATHS: [&str; 3] = ["allow", "wrong value", "no header"];
 
 /// Measures the artifact of `variant`.
-///
-/// # Errors
-/// The module does not run.
 pub fn measure(root: &Path, variant: &Variant, wasm: &[u8]) -> Result<Entry> {
     let file = variant.policy_file(root).unwrap_or_else(|| root.join("policy.toml"));
     let policy = Policy::read(&file)?;
@@ -52,16 +49,14 @@ fn settled(plugin: &Plugin, value: Option<&[u8]>) -> Result<(u64, u64)> {
 
 /// Measures every variant. Returns a line for each difference to the ledger, or with `bless` writes a
 /// new one, and returns what it changed.
-///
-/// # Errors
-/// A variant cannot be built or measured, or the ledger cannot be read or written.
 pub fn compare(root: &Path, bless: bool) -> Result<Vec<String>> {
     let file = root.join(FILE);
     let old = match Ledger::read(&file) {
         Err(_) if bless => Ledger::default(),
         old => old?,
     };
-    let mut new = Ledger::new(Builder::new(root)?.toolchain()?);
+    let toolchain = Some(Builder::new(root)?.toolchain()?);
+    let mut new = Ledger { toolchain, ..Ledger::default() };
     let mut differences = Vec::new();
     for variant in Variant::all(root)? {
         let key = variant.ledger_key(root).context("a variant that is not tracked")?;

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 use header_gate_contract::{Properties, beyond_mvp, inspect};
+use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use crate::build::files::{Fingerprint, put};
+use crate::build::files::{hash, put};
 use crate::build::toolchain::{TARGET, Toolchain};
 use crate::build::variant::Variant;
 use crate::build::wasm_opt::WasmOpt;
@@ -49,9 +50,6 @@ pub struct Artifact {
 
 impl Builder {
     /// Finds or installs the tools for the checkout in `root`.
-    ///
-    /// # Errors
-    /// A tool is missing and cannot be installed.
     pub fn new(root: &Path) -> Result<Self> {
         let root = root.canonicalize().with_context(|| root.display().to_string())?;
         let toolchain = Toolchain::find_or_install()?;
@@ -60,17 +58,11 @@ impl Builder {
     }
 
     /// The tools that decide an artifact's bytes, as the ledger names them.
-    ///
-    /// # Errors
-    /// rustc does not run.
     pub fn toolchain(&self) -> Result<String> {
         Ok(format!("{}, wasm-opt {}", self.toolchain.version()?, self.wasm_opt.version))
     }
 
     /// Builds and verifies `variant`, and caches it.
-    ///
-    /// # Errors
-    /// The policy is invalid, a tool fails, or the module breaks its contract.
     pub fn build(&self, variant: &Variant) -> Result<Artifact> {
         variant.contract(&self.root)?;
         let _lock = self.lock("target/wasm")?;
@@ -88,9 +80,6 @@ impl Builder {
     }
 
     /// The artifact of `variant` from the cache, or built now. A cached one is verified again.
-    ///
-    /// # Errors
-    /// As for [`Builder::build`].
     pub fn cached_or_build(&self, variant: &Variant) -> Result<Artifact> {
         // Who waits here finds in the cache what the other process has built.
         let _lock = self.lock("target/artifacts")?;
@@ -103,17 +92,17 @@ impl Builder {
 
     /// The place in the cache: its folder is named by a hash of all that decides the module's bytes.
     fn cached(&self, variant: &Variant) -> Result<PathBuf> {
-        let mut key = Fingerprint::default();
-        for path in INPUTS {
-            key.add_path(&self.root, Path::new(path))?;
+        let mut key = Sha256::new();
+        let features = variant.features();
+        key.update([&*self.toolchain()?, variant.package(), &features].join("\0"));
+        for path in INPUTS.iter().map(Path::new) {
+            hash(&mut key, &self.root, path)?;
         }
         if let Some(policy) = variant.policy_file(&self.root) {
-            key.add(&fs::read(&policy).with_context(|| policy.display().to_string())?);
+            key.update(fs::read(&policy).with_context(|| policy.display().to_string())?);
         }
-        for part in [&*self.toolchain()?, variant.package(), &variant.features()] {
-            key.add(part.as_bytes());
-        }
-        let folder = self.root.join("target/artifacts").join(key.finish());
+        let key: String = key.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let folder = self.root.join("target/artifacts").join(key);
         Ok(folder.join(variant.file_name()))
     }
 
@@ -160,9 +149,6 @@ impl Builder {
 }
 
 /// The file with the artifact of `variant`, for tests and tools.
-///
-/// # Errors
-/// As for [`Builder::build`].
 pub fn artifact(root: &Path, variant: &Variant) -> Result<PathBuf> {
     static BUILDERS: Mutex<BTreeMap<PathBuf, Arc<Builder>>> = Mutex::new(BTreeMap::new());
     let mut builders = BUILDERS.lock().unwrap_or_else(PoisonError::into_inner);

@@ -47,18 +47,11 @@ pub struct Options {
 }
 
 /// Runs `gate build` in the checkout.
-///
-/// # Errors
-/// See [`run_in`].
 pub fn run(options: Options) -> Result<()> {
     run_in(&crate::checkout()?, &options)
 }
 
 /// Runs `gate build` in the checkout at `root`.
-///
-/// # Errors
-/// An option or the policy is invalid, a tool is missing, a module breaks its contract, or a variant
-/// grew. Then nothing is written.
 pub fn run_in(root: &Path, options: &Options) -> Result<()> {
     let targets = options.targets(root)?;
     for (variant, out) in &targets {
@@ -141,7 +134,7 @@ fn compare(
         ));
         tracked.extend(key);
     }
-    let keys = ledger.keys().into_iter().filter(|key| all && !tracked.contains(key));
+    let keys = ledger.variant.keys().filter(|&key| all && !tracked.contains(key));
     wrong.extend(keys.map(|key| format!("{FILE} lists {key}, which is not a variant")));
     (lines, wrong)
 }

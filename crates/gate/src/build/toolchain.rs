@@ -36,9 +36,6 @@ pub enum Toolchain {
 
 impl Toolchain {
     /// Finds a toolchain, or installs one.
-    ///
-    /// # Errors
-    /// There is none, and none can be installed.
     pub fn find_or_install() -> Result<Self> {
         let debian_only = match env::var(SETTING) {
             Err(env::VarError::NotPresent) => false,
@@ -69,9 +66,6 @@ impl Toolchain {
     }
 
     /// The name and version of rustc.
-    ///
-    /// # Errors
-    /// rustc does not run.
     pub fn version(self) -> Result<String> {
         let rustc = if self == Self::Debian { DEBIAN_RUSTC } else { "rustc" };
         command::ask(command::cargo(rustc).arg("-V"))
@@ -79,7 +73,6 @@ impl Toolchain {
 
     /// `cargo build` or `cargo rustc` (`subcommand`) for the target, run in `root`. Its output contains
     /// no path of this machine.
-    #[must_use]
     pub fn cargo(self, subcommand: &str, root: &Path, needs_std: bool) -> Command {
         let remap =
             |folder: &Path, name| format!("--remap-path-prefix={}={name}", folder.display());

@@ -29,39 +29,31 @@ enum Front {
 
 impl Variant {
     /// The default front with feature `log`.
-    #[must_use]
     pub fn log() -> Self {
         Self { log: true, ..Self::default() }
     }
 
     /// The front on the SDK.
-    #[must_use]
     pub fn sdk() -> Self {
         Self { front: Front::Sdk, ..Self::default() }
     }
 
     /// The front on the SDK with feature `log`.
-    #[must_use]
     pub fn sdk_log() -> Self {
         Self { log: true, ..Self::sdk() }
     }
 
     /// The SDK baseline, which the others are compared with.
-    #[must_use]
     pub fn baseline() -> Self {
         Self { front: Front::Baseline, ..Self::default() }
     }
 
     /// The same front and features with another policy file.
-    #[must_use]
     pub fn with_policy(self, policy: impl Into<PathBuf>) -> Self {
         Self { policy: Some(policy.into()), ..self }
     }
 
     /// The variant with the features that `--features` lists, separated by commas or blanks.
-    ///
-    /// # Errors
-    /// The plugin has no such feature.
     pub fn with_features(features: &str) -> Result<Self> {
         let mut variant = Self::default();
         for feature in features.split([',', ' ']).filter(|feature| !feature.is_empty()) {
@@ -75,9 +67,6 @@ impl Variant {
     }
 
     /// Every variant in the ledger: fronts and features, `policies/*.toml`, the SDK baseline.
-    ///
-    /// # Errors
-    /// `policies/` cannot be read, or a policy has the name of another variant.
     pub fn all(root: &Path) -> Result<Vec<Self>> {
         let mut all =
             vec![Self::default(), Self::log(), Self::sdk(), Self::sdk_log(), Self::baseline()];
@@ -96,7 +85,6 @@ impl Variant {
     }
 
     /// `default`, or the name of the policy and the features, joined by dashes.
-    #[must_use]
     pub fn name(&self) -> String {
         let policy = self.policy.as_deref().and_then(Path::file_stem);
         let policy = policy.map(|stem| stem.to_string_lossy().into_owned());
@@ -111,7 +99,6 @@ impl Variant {
     }
 
     /// The file name of its artifact.
-    #[must_use]
     pub fn file_name(&self) -> String {
         if *self == Self::default() {
             "plugin.wasm".to_owned()
@@ -121,7 +108,6 @@ impl Variant {
     }
 
     /// The name of its entry in the ledger; `None` for a variant that is not tracked.
-    #[must_use]
     pub fn ledger_key(&self, root: &Path) -> Option<String> {
         if let Some(policy) = &self.policy {
             let folder = root.join("policies").canonicalize().ok()?;
@@ -132,7 +118,6 @@ impl Variant {
     }
 
     /// The same variant without a policy, if that is the checkout's own.
-    #[must_use]
     pub fn normalized(self, root: &Path) -> Self {
         let own = root.join(DEFAULT_POLICY).canonicalize().ok();
         let named = self.policy.as_ref().and_then(|policy| policy.canonicalize().ok());
@@ -140,16 +125,12 @@ impl Variant {
     }
 
     /// The policy file; `None` for the SDK baseline, which has its rule in its source.
-    #[must_use]
     pub fn policy_file(&self, root: &Path) -> Option<PathBuf> {
         (self.front != Front::Baseline)
             .then(|| self.policy.clone().unwrap_or_else(|| root.join(DEFAULT_POLICY)))
     }
 
     /// The contract of the artifact; `None` for a front without one.
-    ///
-    /// # Errors
-    /// The policy is invalid.
     pub fn contract(&self, root: &Path) -> Result<Option<Contract>> {
         let Some(file) = self.policy_file(root) else { return Ok(None) };
         let policy = Policy::read(&file)?;

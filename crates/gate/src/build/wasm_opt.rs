@@ -35,9 +35,6 @@ pub struct WasmOpt {
 
 impl WasmOpt {
     /// The one that `WASM_OPT` names, else npm's pinned one, else one on PATH, else crates.io's.
-    ///
-    /// # Errors
-    /// `WASM_OPT` names something else, or none can be found or installed.
     pub fn find_or_install(root: &Path) -> Result<Self> {
         if let Some(named) = env::var_os("WASM_OPT") {
             return Self::at(Path::new(&named))
@@ -73,9 +70,6 @@ impl WasmOpt {
     }
 
     /// Writes the optimised `input` to `output`; `mvp` keeps it within WebAssembly 1.0.
-    ///
-    /// # Errors
-    /// wasm-opt fails.
     pub fn run(&self, input: &Path, output: &Path, mvp: bool) -> Result<()> {
         let mut command = Command::new(&self.program);
         command.args(OPTIONS).args(if mvp { &[][..] } else { &STD_FEATURES });
