@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
 
 /// The root of the checkout: the folder with policy.toml and ledger.toml, at or above the package that
 /// `cargo run` or `cargo test` runs, or the current folder.
@@ -44,6 +45,9 @@ pub fn main<C: Parser>(run: impl FnOnce(C) -> Result<()>) -> ExitCode {
         // --help and --version
         Err(error) if !error.use_stderr() => {
             return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        Err(error) if error.kind() == DisplayHelpOnMissingArgumentOrSubcommand => {
+            "a subcommand is missing; --help lists them".to_owned()
         }
         Err(error) => {
             let text = error.to_string();

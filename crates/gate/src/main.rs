@@ -1,7 +1,7 @@
 //! `gate`: the command behind the repository's scripts.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -14,8 +14,11 @@ use header_gate_cli::{build, probe, push, r#try, verify};
 enum Command {
     Build(build::Options),
     Verify(verify::Options),
+    /// Runs the plugin in a real Envoy
     Try(Raw),
+    /// Checks a running gate against its policy
     Probe(Raw),
+    /// Pushes the plugin to a registry
     Push(Raw),
     /// Prints a completion script
     #[command(hide = true)]
@@ -41,8 +44,9 @@ fn main() -> ExitCode {
         Command::Probe(raw) => probe::run(lexopt::Parser::from_args(raw.args)),
         Command::Push(raw) => push::run(raw.args, header_gate_host::gate::check),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Command::command(), "gate", &mut io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Command::command(), "gate", &mut script);
+            Ok(io::stdout().write_all(&script)?)
         }
     })
 }
