@@ -1,32 +1,41 @@
-//! What the default front promises of its artifact.
+//! What a module on the default front may contain.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use header_gate_policy::Policy;
 
-use super::{Function, Properties};
+use crate::functions::Function;
+use crate::module::{Item, Pages, Properties};
 
-/// Up to so many words of an image and so many values, `src/decision.rs` compares without a loop.
+/// Up to this many words of an image and this many values, `src/decision.rs` compares without a loop
+/// (`src/unroll.rs`).
 const UNROLLED: usize = 8;
 
-const GET: (&str, &str) = ("env.proxy_get_header_map_value", "(i32, i32, i32, i32, i32) -> i32");
-const SEND: (&str, &str) =
-    ("env.proxy_send_local_response", "(i32, i32, i32, i32, i32, i32, i32, i32) -> i32");
-const LOG: (&str, &str) = ("env.proxy_log", "(i32, i32, i32) -> i32");
+const GET: (&str, &str) =
+    ("env.proxy_get_header_map_value", "(func (param i32 i32 i32 i32 i32) (result i32))");
+const SEND: (&str, &str) = (
+    "env.proxy_send_local_response",
+    "(func (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32))",
+);
+const LOG: (&str, &str) = ("env.proxy_log", "(func (param i32 i32 i32) (result i32))");
+
+/// A function of any type.
+const ANY: &str = "(func ...)";
 
 const EXPORTS: [(&str, &str); 4] = [
     ("memory", "memory"),
-    ("malloc", "(i32) -> i32"),
-    ("proxy_abi_version_0_2_1", "()"),
-    (DECISION, "(i32, i32, i32) -> i32"),
+    ("malloc", "(func (param i32) (result i32))"),
+    // Hosts look for the export and never call it, so it may share the function of another one.
+    ("proxy_abi_version_0_2_1", ANY),
+    (DECISION, "(func (param i32 i32 i32) (result i32))"),
 ];
 
 /// The callback that decides.
 const DECISION: &str = "proxy_on_request_headers";
 
-/// Bytes of the one page of memory.
-const PAGE: u64 = 64 * 1024;
+const MEMORY: Pages = Pages { minimum: 1, maximum: Some(1) };
+const PAGE_SIZE: u64 = 64 * 1024;
 
 /// What a module on the default front has to keep to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,10 +50,14 @@ impl Contract {
     /// The contract of a gate with this policy, with feature `log` or without.
     #[must_use]
     pub fn of(policy: &Policy, log: bool) -> Self {
-        let longest = policy.values.iter().map(String::len).max().unwrap_or_default();
-        let words = (longest + size_of::<u32>()).div_ceil(size_of::<u64>());
-        Self { log, loops: log || words > UNROLLED || policy.values.len() > UNROLLED }
+        Self { log, loops: log || words(policy) > UNROLLED || policy.values.len() > UNROLLED }
     }
+}
+
+/// Words of the image of a value. To be replaced by `Policy::words`.
+fn words(policy: &Policy) -> usize {
+    let longest = policy.values.iter().map(String::len).max().unwrap_or_default();
+    (longest + size_of::<u32>()).div_ceil(size_of::<u64>())
 }
 
 impl FromStr for Contract {
@@ -55,76 +68,79 @@ impl FromStr for Contract {
             "abi" => Ok(Self::default()),
             "abi+loops" => Ok(Self { log: false, loops: true }),
             "abi+log" => Ok(Self { log: true, loops: true }),
-            _ => anyhow::bail!(
-                "--contract: there is no contract `{name}`; `abi`, `abi+loops` and `abi+log` are"
-            ),
+            _ => {
+                anyhow::bail!("unknown contract `{name}`, expected `abi`, `abi+loops` or `abi+log`")
+            }
         }
     }
 }
 
 impl Properties {
-    /// Everything of the module that is outside `contract`, each item named.
+    /// Each item of the module that breaks `contract`, in words.
     #[must_use]
     pub fn violations(&self, contract: &Contract) -> Vec<String> {
-        let mut found = Vec::new();
         let mut imports = vec![GET, SEND];
         if contract.log {
             imports.push(LOG);
         }
-        compare("import", &self.imports, &imports, &mut found);
-        compare("export", &self.exports, &EXPORTS, &mut found);
-        match self.memories[..] {
-            [(1, Some(1))] => {}
-            [(minimum, Some(maximum))] => {
-                found.push(format!("memory of {minimum} to {maximum} pages, not 1 to 1"));
-            }
-            [(minimum, None)] => found.push(format!("memory of {minimum} pages and no maximum")),
-            _ => found.push(format!("{} memories, not 1", self.memories.len())),
-        }
-        found.extend(self.custom_sections.iter().map(|name| format!("custom section `{name}`")));
-        found.extend(self.beyond_mvp.iter().map(|what| format!("not WebAssembly 1.0: {what}")));
-        found.extend(self.mutable_globals.iter().map(|index| format!("mutable global {index}")));
-        if self.tables.0 > 0 {
-            found.push(format!("{} tables, not 0", self.tables.0));
-        }
-        if self.tables.1 > 0 {
-            found.push(format!("{} element segments, not 0", self.tables.1));
-        }
-        found.extend(self.start.map(|index| format!("function {index} runs at the start")));
-        match self.data_end {
-            Some(end) if end <= PAGE => {}
-            Some(end) => found.push(format!("data up to {end}, past the one page of {PAGE} bytes")),
-            None => found.push("data at a computed address".to_owned()),
-        }
-        let reached = self.reached(DECISION);
-        for (name, _) in imports {
-            let mut named = (0..).zip(&self.imported_functions).filter(|(_, other)| *other == name);
-            if named.next().is_some_and(|(index, _)| !reached.contains(&index)) {
-                found.push(format!("import {name}, which {DECISION} never calls"));
+        let mut found = compare("import", &self.imports, &imports);
+        found.extend(compare("export", &self.exports, &EXPORTS));
+        found.extend(self.sections());
+        let reached = self.reached_by_decision();
+        for (index, Item { name, .. }) in (0..).zip(self.imports.iter().filter(|i| i.is_function()))
+        {
+            if imports.iter().any(|(wanted, _)| wanted == name) && !reached.contains(&index) {
+                found.push(format!("import {name} is never called by {DECISION}"));
             }
         }
         for function in &self.functions {
-            let Function { loops, grows, traps, indirect, recursive, .. } = function;
-            let mut refuse = |refused: bool, what: &str| {
+            for (refused, what) in [
+                (function.grows > 0, "memory.grow"),
+                // wasm-opt puts an `unreachable` behind a loop that only jumps leave.
+                (function.traps > 0 && !contract.loops, "unreachable"),
+                (function.indirect_calls > 0, "indirect call"),
+                (function.recursive, "recursion"),
+                (function.loops > 0 && !contract.loops, "loop"),
+            ] {
                 if refused {
                     found.push(format!("{what} in {function}"));
                 }
-            };
-            refuse(*grows > 0, "memory.grow");
-            // wasm-opt puts one that nothing reaches behind a loop that only jumps leave.
-            refuse(*traps > 0 && !contract.loops, "unreachable");
-            refuse(*indirect > 0, "indirect call");
-            refuse(*recursive, "recursion");
-            refuse(*loops > 0 && !contract.loops, "loop");
+            }
         }
         found
     }
 
-    /// The functions that an exported one calls, imported ones included, and those that they call.
-    fn reached(&self, export: &str) -> BTreeSet<u32> {
+    fn sections(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        match self.memories[..] {
+            [MEMORY] => {}
+            [memory] => found.push(format!("memory of {memory}, expected {MEMORY}")),
+            _ => found.push(format!("{} memories, expected 1", self.memories.len())),
+        }
+        found.extend(self.custom_sections.iter().map(|name| format!("custom section `{name}`")));
+        found.extend(self.beyond_mvp.iter().map(|what| format!("not WebAssembly 1.0: {what}")));
+        found.extend(self.mutable_globals.iter().map(|index| format!("mutable global {index}")));
+        for (count, what) in [(self.tables, "tables"), (self.element_segments, "element segments")]
+        {
+            if count > 0 {
+                found.push(format!("{count} {what}, expected 0"));
+            }
+        }
+        found.extend(self.start.map(|index| format!("start function {index}")));
+        match self.data_end {
+            Some(end) if end <= PAGE_SIZE => {}
+            Some(end) => {
+                found.push(format!("data ends at {end}, expected at most {PAGE_SIZE} (one page)"));
+            }
+            None => found.push("data segment at a computed address".to_owned()),
+        }
+        found
+    }
+
+    /// The functions that the deciding callback calls, directly or not, imported ones included.
+    fn reached_by_decision(&self) -> BTreeSet<u32> {
         let by_index: BTreeMap<_, _> = self.functions.iter().map(|f| (f.index, f)).collect();
-        let mut open: Vec<_> =
-            self.functions.iter().filter(|f| f.name.as_deref() == Some(export)).collect();
+        let mut open: Vec<&Function> = self.exported(DECISION).into_iter().collect();
         let mut reached = BTreeSet::new();
         while let Some(function) = open.pop() {
             let new = function.calls.iter().filter(|&&index| reached.insert(index));
@@ -134,27 +150,23 @@ impl Properties {
     }
 }
 
-fn compare(
-    what: &str,
-    found: &[(String, String)],
-    wanted: &[(&str, &str)],
-    violations: &mut Vec<String>,
-) {
-    for (i, (name, kind)) in found.iter().enumerate() {
-        match wanted.iter().find(|(wanted, _)| wanted == name) {
-            None => violations.push(format!("{what} {name}, which is not in the contract")),
-            Some((_, wanted)) if wanted != kind => {
-                violations.push(format!("{what} {name} is {kind}, not {wanted}"));
+fn compare(what: &str, found: &[Item], expected: &[(&str, &str)]) -> Vec<String> {
+    let mut violations = Vec::new();
+    for (i, item) in found.iter().enumerate() {
+        let Item { name, kind } = item;
+        match expected.iter().find(|(expected, _)| expected == name) {
+            None => violations.push(format!("unexpected {what} {name}")),
+            Some((_, ANY)) if item.is_function() => {}
+            Some((_, expected)) if expected != kind => {
+                violations.push(format!("{what} {name} is {kind}, expected {expected}"));
             }
-            Some(_) if found[..i].iter().any(|(earlier, _)| earlier == name) => {
-                violations.push(format!("{what} {name} twice"));
+            Some(_) if found[..i].iter().any(|earlier| earlier.name == *name) => {
+                violations.push(format!("duplicate {what} {name}"));
             }
             Some(_) => {}
         }
     }
-    for (name, _) in wanted {
-        if !found.iter().any(|(found, _)| found == name) {
-            violations.push(format!("{what} {name} is missing"));
-        }
-    }
+    let missing = expected.iter().filter(|(name, _)| !found.iter().any(|item| item.name == *name));
+    violations.extend(missing.map(|(name, _)| format!("missing {what} {name}")));
+    violations
 }

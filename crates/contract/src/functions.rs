@@ -1,98 +1,72 @@
-//! What the bodies of a module's functions hold.
+//! What the bodies of a module's functions contain.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use anyhow::Result;
 use petgraph::algo::kosaraju_scc;
 use petgraph::graphmap::DiGraphMap;
-use wasmparser::{FunctionBody, Operator};
-
-use super::path::{Path, trace};
+use serde::Serialize;
+use wasmparser::Operator;
 
 /// A function with a body.
-#[derive(serde::Serialize, Debug)]
+#[derive(Debug, Default, Serialize)]
 pub struct Function {
-    /// Its index in the module, imported functions counted first.
+    /// Its index in the module; imported functions are counted first.
     pub index: u32,
-    /// The name of one of its exports.
-    pub name: Option<String>,
+    /// The names under which it is exported.
+    pub exports: Vec<String>,
     /// Number of `loop` instructions.
     pub loops: usize,
     /// Number of `memory.grow` instructions.
     pub grows: usize,
-    /// Number of `unreachable` instructions: places that trap.
+    /// Number of `unreachable` instructions.
     pub traps: usize,
-    /// Number of indirect calls.
-    pub indirect: usize,
-    /// The functions that it calls, imported ones included.
+    /// Number of calls through a table or a reference.
+    pub indirect_calls: usize,
+    /// The functions that it calls directly, imported ones included.
     pub calls: BTreeSet<u32>,
-    /// Whether it can come to call itself.
+    /// Whether direct calls lead from it back to itself.
     pub recursive: bool,
-    #[serde(skip)]
-    /// Its instructions, as far as their longest path goes.
-    pub(super) path: Path,
 }
 
 impl Function {
-    pub(super) fn read(index: u32, name: Option<String>, body: &FunctionBody<'_>) -> Result<Self> {
-        let operators = body.get_operators_reader()?.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let count = |wanted: fn(&Operator<'_>) -> bool| {
-            operators.iter().filter(|&operator| wanted(operator)).count()
-        };
-        Ok(Self {
-            index,
-            name,
-            loops: count(|o| matches!(o, Operator::Loop { .. })),
-            grows: count(|o| matches!(o, Operator::MemoryGrow { .. })),
-            traps: count(|o| matches!(o, Operator::Unreachable)),
-            indirect: count(is_indirect),
-            calls: operators.iter().filter_map(callee).collect(),
-            recursive: false,
-            path: trace(&operators),
-        })
+    pub(crate) fn new(index: u32, exports: Vec<String>, body: &[Operator<'_>]) -> Self {
+        let mut function = Self { index, exports, ..Self::default() };
+        for operator in body {
+            match operator {
+                Operator::Loop { .. } => function.loops += 1,
+                Operator::MemoryGrow { .. } => function.grows += 1,
+                Operator::Unreachable => function.traps += 1,
+                Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
+                    function.calls.insert(*function_index);
+                }
+                Operator::CallIndirect { .. }
+                | Operator::ReturnCallIndirect { .. }
+                | Operator::CallRef { .. }
+                | Operator::ReturnCallRef { .. } => function.indirect_calls += 1,
+                _ => {}
+            }
+        }
+        function
     }
 }
 
 impl fmt::Display for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "function {} ({name})", self.index),
-            None => write!(f, "function {}", self.index),
-        }
+        write!(f, "function {}", self.index)?;
+        if self.exports.is_empty() { Ok(()) } else { write!(f, " ({})", self.exports.join(", ")) }
     }
 }
 
-/// The function that an instruction calls, if it names one.
-pub(super) fn callee(operator: &Operator<'_>) -> Option<u32> {
-    match operator {
-        Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
-            Some(*function_index)
-        }
-        _ => None,
-    }
-}
-
-/// Whether an instruction calls whatever a table or a reference holds.
-pub(super) fn is_indirect(operator: &Operator<'_>) -> bool {
-    matches!(
-        operator,
-        Operator::CallIndirect { .. }
-            | Operator::ReturnCallIndirect { .. }
-            | Operator::CallRef { .. }
-            | Operator::ReturnCallRef { .. }
-    )
-}
-
-/// Marks each function from which direct calls lead back to itself, and puts all of them in an order
-/// in which a function comes after those that it calls, unless they call it too.
-pub(super) fn mark_recursion(functions: &mut [Function]) -> Vec<u32> {
+/// Sets [`Function::recursive`], and returns all indices with callees before their callers (in no
+/// particular order within a cycle of calls).
+pub(crate) fn mark_recursion(functions: &mut [Function]) -> Vec<u32> {
     let mut graph = DiGraphMap::<u32, ()>::new();
     for function in &*functions {
         graph.add_node(function.index);
         graph.extend(function.calls.iter().map(|&callee| (function.index, callee)));
     }
-    // Not Tarjan's way, which calls itself as often as the module does.
+    // Kosaraju's algorithm: petgraph's version of Tarjan's recurses as deep as the module's calls.
     let components = kosaraju_scc(&graph);
     let cycles = components.iter().filter(|component| component.len() > 1).flatten();
     let cycles: BTreeSet<_> = cycles.copied().collect();

@@ -1,24 +1,27 @@
-//! The longest path through a function: most instructions that one call of it can execute.
+//! The longest path through a function: the most instructions that one call of it can execute.
 //!
-//! WebAssembly's control flow is structured, so without loops one pass over the body finds it: at
-//! each point the cost of the dearest way there, at each label that of the dearest jump to it. A
-//! call costs what its callee's longest path does; a host's own work is not counted. Either side of
-//! a branch counts as possible.
+//! WebAssembly's control flow is structured, so without loops one pass over the body finds it: keep
+//! the cost of the longest path to the current instruction, and for each open label that of the
+//! longest jump to it. A call costs what its callee's longest path does; a call of an imported
+//! function costs nothing. Either side of a branch counts as possible.
 
 use std::cmp::max;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::Serialize;
 use wasmparser::Operator;
 
-use super::functions::{Function, callee, is_indirect};
+use crate::functions::Function;
 
-/// Most instructions that a call can execute.
-#[derive(serde::Serialize, Clone, Debug, PartialEq, Eq)]
+/// The most instructions that a call can execute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
+#[serde(rename_all = "snake_case")]
 pub enum Bound {
     /// At most this many. `block`, `loop`, `else` and `end` only mark places and are not counted.
     Instructions(u64),
-    /// Nothing in the code limits them, and why.
+    /// No limit follows from the code, and why.
     Unbounded(String),
 }
 
@@ -31,167 +34,128 @@ impl fmt::Display for Bound {
     }
 }
 
-/// What an instruction means for a path.
-#[derive(Debug)]
-pub(super) enum Step {
-    Plain,
-    Call(u32),
-    CallIndirect,
-    Block,
-    Loop,
-    If,
-    Else,
-    End,
-    /// A jump that may be taken (or not, if `always` is false) to one of these labels.
-    Jump {
-        labels: Vec<u32>,
-        always: bool,
-    },
-    Return,
-    Unreachable,
-    /// Control flow of a later version than this analysis knows.
-    Unknown,
-}
-
-/// A body as steps.
-pub(super) type Path = Vec<Step>;
-
-pub(super) fn trace(operators: &[Operator<'_>]) -> Path {
-    operators.iter().map(step).collect()
-}
-
-fn step(operator: &Operator<'_>) -> Step {
-    if is_indirect(operator) {
-        return Step::CallIndirect;
-    }
-    if let Some(index) = callee(operator) {
-        return Step::Call(index);
-    }
-    match operator {
-        Operator::Block { .. } => Step::Block,
-        Operator::Loop { .. } => Step::Loop,
-        Operator::If { .. } => Step::If,
-        Operator::Else => Step::Else,
-        Operator::End => Step::End,
-        Operator::Br { relative_depth } => {
-            Step::Jump { labels: vec![*relative_depth], always: true }
-        }
-        Operator::BrIf { relative_depth } => {
-            Step::Jump { labels: vec![*relative_depth], always: false }
-        }
-        Operator::BrTable { targets } => {
-            let labels = targets.targets().flatten().chain([targets.default()]).collect();
-            Step::Jump { labels, always: true }
-        }
-        Operator::Return => Step::Return,
-        Operator::Unreachable => Step::Unreachable,
-        Operator::BrOnNull { .. }
-        | Operator::BrOnNonNull { .. }
-        | Operator::BrOnCast { .. }
-        | Operator::BrOnCastFail { .. }
-        | Operator::TryTable { .. }
-        | Operator::Try { .. }
-        | Operator::Resume { .. }
-        | Operator::Suspend { .. }
-        | Operator::Switch { .. } => Step::Unknown,
-        _ => Step::Plain,
-    }
-}
-
-/// The longest paths of one call of each function, by index. Imported functions have none.
-pub(super) fn longest(functions: &[Function], callees_first: &[u32]) -> BTreeMap<u32, Bound> {
-    let by_index: BTreeMap<_, _> = functions.iter().map(|f| (f.index, f)).collect();
-    let mut search = Search { known: BTreeMap::new() };
-    for function in callees_first.iter().filter_map(|index| by_index.get(index)) {
-        let bound = match search.body(function) {
+/// The bound of each function by index. `callees_first` is the order of
+/// [`crate::functions::mark_recursion`].
+pub(crate) fn bounds(
+    functions: &[Function],
+    bodies: &[Vec<Operator<'_>>],
+    callees_first: &[u32],
+) -> BTreeMap<u32, Bound> {
+    let by_index: BTreeMap<_, _> =
+        functions.iter().zip(bodies).map(|(f, body)| (f.index, (f, body))).collect();
+    let mut known = BTreeMap::new();
+    for (function, body) in callees_first.iter().filter_map(|index| by_index.get(index)) {
+        let bound = match longest(function, body, &known) {
             _ if function.recursive => Bound::Unbounded(format!("recursion in {function}")),
             Ok(count) => Bound::Instructions(count),
             Err(why) => Bound::Unbounded(why),
         };
-        search.known.insert(function.index, bound);
+        known.insert(function.index, bound);
     }
-    search.known
+    known
 }
 
-struct Search {
-    known: BTreeMap<u32, Bound>,
-}
-
-/// A label that is open at some point of a body.
+/// A label that is open at some instruction. No cost means that no path leads there.
+#[derive(Clone, Copy, Default)]
 struct Label {
-    /// The dearest way to its end so far.
+    /// Cost of the longest path to its end so far.
     end: Option<u64>,
-    /// Of an `if`: the cost up to its condition, until `else` takes it up.
+    /// For an `if` before its `else`: cost up to the condition.
     condition: Option<u64>,
 }
 
-impl Search {
-    /// A call: what its callee's longest path costs, nothing for an imported function.
-    fn call(&self, index: u32) -> Result<u64, String> {
-        match self.known.get(&index) {
-            None => Ok(0),
-            Some(Bound::Instructions(count)) => Ok(*count),
-            Some(Bound::Unbounded(why)) => Err(why.clone()),
-        }
-    }
+fn longest(
+    function: &Function,
+    body: &[Operator<'_>],
+    known: &BTreeMap<u32, Bound>,
+) -> Result<u64, String> {
+    use Operator as Op;
 
-    fn body(&self, function: &Function) -> Result<u64, String> {
-        // None while no path leads to the current instruction.
-        let mut here = Some(0_u64);
-        let mut most = 0;
-        let mut labels = vec![Label { end: None, condition: None }];
-        for step in &function.path {
-            if !matches!(step, Step::Block | Step::Loop | Step::Else | Step::End) {
-                here = here.map(|count| count.saturating_add(1));
-            }
-            // A path may end at any instruction, by a trap.
-            most = max(most, here.unwrap_or(0));
-            match step {
-                Step::Plain => {}
-                Step::Call(index) => {
-                    if let Some(count) = here {
-                        here = Some(count.saturating_add(self.call(*index)?));
-                        most = max(most, here.unwrap_or(0));
-                    }
-                }
-                Step::CallIndirect if here.is_some() => {
-                    return Err(format!("indirect call in {function}"));
-                }
-                Step::Loop if here.is_some() => return Err(format!("loop in {function}")),
-                Step::Unknown if here.is_some() => {
-                    return Err(format!("control flow beyond WebAssembly 1.0 in {function}"));
-                }
-                Step::CallIndirect => {}
-                Step::Block | Step::Loop | Step::Unknown => {
-                    labels.push(Label { end: None, condition: None });
-                }
-                Step::If => labels.push(Label { end: None, condition: here }),
-                Step::Else => {
-                    if let Some(label) = labels.last_mut() {
-                        label.end = max(label.end, here);
-                        here = label.condition.take();
-                    }
-                }
-                Step::End => {
-                    if let Some(label) = labels.pop() {
-                        // An `if` without `else` goes on with its condition alone.
-                        here = max(here, max(label.end, label.condition));
-                    }
-                }
-                Step::Jump { labels: targets, always } => {
-                    for &target in targets {
-                        let place = labels.len().checked_sub(1 + target as usize);
-                        if let Some(label) = place.and_then(|place| labels.get_mut(place)) {
-                            label.end = max(label.end, here);
-                        }
-                    }
-                    if *always {
-                        here = None;
-                    }
-                }
-                Step::Return | Step::Unreachable => here = None,
-            }
-        }
-        Ok(most)
+    if function.loops > 0 {
+        return Err(format!("loop in {function}"));
     }
+    if function.indirect_calls > 0 {
+        return Err(format!("indirect call in {function}"));
+    }
+    // The cost up to the current instruction; none while it is dead code.
+    let mut here = Some(0_u64);
+    let mut most = 0;
+    let mut labels = vec![Label::default()];
+    for operator in body {
+        if !matches!(operator, Op::Block { .. } | Op::Else | Op::End) {
+            here = here.map(|count| count.saturating_add(1));
+        }
+        // A trap can end a path at any instruction.
+        most = max(most, here.unwrap_or(0));
+        match operator {
+            Op::Block { .. } => labels.push(Label::default()),
+            Op::If { .. } => labels.push(Label { end: None, condition: here }),
+            Op::Else => {
+                if let Some(label) = labels.last_mut() {
+                    label.end = max(label.end, here);
+                    here = label.condition.take();
+                }
+            }
+            Op::End => {
+                // An `if` without `else` may go on right after its condition.
+                let Label { end, condition } = labels.pop().unwrap_or_default();
+                here = max(here, max(end, condition));
+            }
+            Op::Br { relative_depth } => {
+                jump(&mut labels, *relative_depth, here);
+                here = None;
+            }
+            Op::BrIf { relative_depth } => jump(&mut labels, *relative_depth, here),
+            Op::BrTable { targets } => {
+                for target in targets.targets().flatten().chain([targets.default()]) {
+                    jump(&mut labels, target, here);
+                }
+                here = None;
+            }
+            Op::Return | Op::Unreachable => here = None,
+            Op::Call { function_index } | Op::ReturnCall { function_index } => {
+                here = after_call(here, known.get(function_index))?;
+            }
+            _ if is_newer_control_flow(operator) => {
+                return Err(format!("control flow beyond WebAssembly 1.0 in {function}"));
+            }
+            _ => {}
+        }
+    }
+    Ok(most)
+}
+
+fn jump(labels: &mut [Label], depth: u32, cost: Option<u64>) {
+    if let Some(label) = labels.iter_mut().rev().nth(depth as usize) {
+        label.end = max(label.end, cost);
+    }
+}
+
+/// The cost after a call; the callee has no bound if it is imported.
+fn after_call(here: Option<u64>, callee: Option<&Bound>) -> Result<Option<u64>, String> {
+    match (here, callee) {
+        (Some(count), Some(Bound::Instructions(cost))) => Ok(Some(count.saturating_add(*cost))),
+        (Some(_), Some(Bound::Unbounded(why))) => Err(why.clone()),
+        (here, _) => Ok(here),
+    }
+}
+
+/// Jumps and blocks that came after WebAssembly 1.0, which are not analysed.
+fn is_newer_control_flow(operator: &Operator<'_>) -> bool {
+    matches!(
+        operator,
+        Operator::BrOnNull { .. }
+            | Operator::BrOnNonNull { .. }
+            | Operator::BrOnCast { .. }
+            | Operator::BrOnCastFail { .. }
+            | Operator::BrOnCastDescEq { .. }
+            | Operator::BrOnCastDescEqFail { .. }
+            | Operator::TryTable { .. }
+            | Operator::Try { .. }
+            | Operator::Resume { .. }
+            | Operator::ResumeThrow { .. }
+            | Operator::ResumeThrowRef { .. }
+            | Operator::Suspend { .. }
+            | Operator::Switch { .. }
+    )
 }
