@@ -1,32 +1,45 @@
-//! The conformance table: what a gate answers, case by case, as data.
+//! The conformance table, `tests/conformance.toml`: what a gate with the committed policy answers.
 
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use toml::{Table, Value};
+use anyhow::{Context as _, Result};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+use crate::Headers;
 
 /// One row of the table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Case {
-    /// What it is about.
+    /// What the case shows.
     pub name: String,
-    /// GET unless the row says otherwise.
+    /// The method of the request.
+    #[serde(default = "get")]
     pub method: String,
-    /// HTTP/1.1 unless the row says otherwise.
+    /// The protocol of the request.
+    #[serde(default)]
     pub protocol: Protocol,
-    /// Names and values as they are sent, in order.
-    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
-    /// What is sent after the headers.
+    /// Names and values of the request's headers, in order.
+    #[serde(default, deserialize_with = "headers")]
+    pub headers: Headers,
+    /// The body of the request.
+    #[serde(default, deserialize_with = "bytes")]
     pub body: Vec<u8>,
-    /// Whether the upstream answers, and not the gate.
+    /// How often each header's value is repeated.
+    #[serde(default = "once")]
+    repeat: usize,
+    /// Whether the request passes.
     pub passes: bool,
 }
 
 /// How a case is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// HTTP/1.1
+    #[default]
     Http1,
     /// HTTP/2 with prior knowledge
     Http2,
@@ -35,7 +48,7 @@ pub enum Protocol {
 }
 
 impl Case {
-    /// What Envoy finds when it is asked for the header `name`: the first one, stripped of blanks.
+    /// What Envoy returns for the header `name`: the first one, without surrounding whitespace.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&[u8]> {
         let wanted = |(n, _): &&(Vec<u8>, Vec<u8>)| n.eq_ignore_ascii_case(name.as_bytes());
@@ -46,59 +59,41 @@ impl Case {
 /// Reads the table in `file`.
 ///
 /// # Errors
-/// The file cannot be read, or a row is not of the form that the file's head describes.
+/// The file cannot be read, or a case is malformed.
 pub fn read(file: &Path) -> Result<Vec<Case>> {
-    let table: Table = fs::read_to_string(file)?.parse()?;
-    let rows = table.get("case").and_then(Value::as_array).context("there is no [[case]]")?;
-    ensure!(!rows.is_empty(), "there is no [[case]]");
-    rows.iter()
-        .map(|row| {
-            let name = row.get("name").and_then(Value::as_str).context("a case has no name")?;
-            case(row, name).with_context(|| format!("case {name:?}"))
-        })
-        .collect::<Result<_>>()
-        .with_context(|| file.display().to_string())
-}
-
-fn case(row: &Value, name: &str) -> Result<Case> {
-    let text = |key| row.get(key).and_then(Value::as_str);
-    let protocol = match text("protocol").unwrap_or("http1") {
-        "http1" => Protocol::Http1,
-        "http2" => Protocol::Http2,
-        "grpc" => Protocol::Grpc,
-        other => bail!("{other:?} is no protocol"),
-    };
-    let headers = row.get("headers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    Ok(Case {
-        name: name.to_owned(),
-        method: text("method").unwrap_or("GET").to_owned(),
-        protocol,
-        headers: headers.iter().map(header).collect::<Result<_>>()?,
-        body: text("body").unwrap_or_default().into(),
-        passes: row.get("passes").and_then(Value::as_bool).context("`passes` is missing")?,
-    })
-}
-
-fn header(item: &Value) -> Result<(Vec<u8>, Vec<u8>)> {
-    let parts = item.as_array().context("a header is no array")?;
-    let (name, value, times) = match parts.as_slice() {
-        [Value::String(name), Value::String(value)] => (name, value, 1),
-        [Value::String(name), Value::String(value), Value::Integer(times)] => {
-            (name, value, usize::try_from(*times)?)
-        }
-        _ => bail!("{item:?} is no header"),
-    };
-    Ok((name.clone().into(), unescape(value)?.repeat(times)))
-}
-
-/// `text` as bytes, with `\xNN` for the byte of that number.
-fn unescape(text: &str) -> Result<Vec<u8>> {
-    let mut parts = text.split("\\x");
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let (digits, rest) = part.split_at_checked(2).context("\\x wants two digits")?;
-        bytes.push(u8::from_str_radix(digits, 16)?);
-        bytes.extend(rest.as_bytes());
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Table {
+        case: Vec<Case>,
     }
-    Ok(bytes)
+    let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let mut table: Table = toml::from_str(&text).with_context(|| file.display().to_string())?;
+    for case in &mut table.case {
+        case.headers.iter_mut().for_each(|(_, value)| *value = value.repeat(case.repeat));
+    }
+    Ok(table.case)
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+fn once() -> usize {
+    1
+}
+
+fn bytes<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<u8>, D::Error> {
+    String::deserialize(input).map(String::into_bytes)
+}
+
+/// Pairs of name and value. A value may be any bytes: `\xNN` in TOML is the character U+00NN, and
+/// stands for that byte.
+fn headers<'de, D: Deserializer<'de>>(input: D) -> Result<Headers, D::Error> {
+    let pairs = Vec::<(String, String)>::deserialize(input)?.into_iter();
+    pairs
+        .map(|(name, value)| {
+            let value: Result<_, _> = value.chars().map(u8::try_from).collect();
+            Ok((name.into_bytes(), value.map_err(D::Error::custom)?))
+        })
+        .collect()
 }

@@ -1,18 +1,18 @@
-//! Whether a module is the gate that a policy describes, by a few requests to it.
+//! Checks by a few requests that a module decides and answers as a policy says.
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use header_gate_policy::Policy;
 
 use crate::{LocalResponse, Outcome, Plugin, Vm};
 
-/// Far more than a decision burns, and over in a moment.
+/// Far more than a decision consumes, and still less than a second.
 const FUEL: u64 = 100_000_000;
 
-/// Runs the module in `wasm` and asks what `policy` decides.
+/// Checks that the module in `wasm` is a gate with this policy.
 ///
 /// # Errors
-/// It is no Proxy-Wasm plugin, or does not decide as the policy says. No error tells a value: they
-/// may be secret.
+/// It is not a Proxy-Wasm plugin, or contradicts the policy. Errors never contain a value: it may be
+/// secret.
 pub fn check(wasm: &[u8], policy: &Policy) -> Result<()> {
     let plugin = Plugin::new(wasm).map_err(|error| anyhow!("{}", error.root_cause()))?;
     let vm = plugin.start_with(FUEL);
@@ -21,7 +21,7 @@ pub fn check(wasm: &[u8], policy: &Policy) -> Result<()> {
     let longest = values().map(|(value, _)| value.len()).max().unwrap_or_default();
     for (value, n) in values() {
         passes(&mut vm, policy, value).with_context(|| format!("value {n}"))?;
-        // No longer text, so no other accepted value.
+        // Not UTF-8, so never another accepted value.
         let mut other = value.to_vec();
         other[0] ^= 0x80;
         denied(&mut vm, policy, Some(&other)).with_context(|| format!("value {n}, altered"))?;
@@ -34,14 +34,14 @@ pub fn check(wasm: &[u8], policy: &Policy) -> Result<()> {
     ] {
         denied(&mut vm, policy, value.as_deref()).context(what)?;
     }
-    // And nothing of all that has stayed.
+    // The denied requests have left no trace.
     values().try_for_each(|(value, n)| {
         passes(&mut vm, policy, value).with_context(|| format!("value {n}"))
     })
 }
 
 fn ask(vm: &mut Vm, policy: &Policy, value: Option<&[u8]>) -> Result<Outcome> {
-    // The end of the error is the trap; what is before it tells where in the module.
+    // The root cause is the trap; the rest is a backtrace.
     let outcome = vm.request(value).map_err(|error| anyhow!("{}", error.root_cause()))?;
     for asked in &outcome.asked {
         let name = String::from_utf8_lossy(&asked.key);

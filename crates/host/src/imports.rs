@@ -1,19 +1,16 @@
 //! The host's side of the ABI: the functions that a module imports.
 
-use anyhow::Result;
 use header_gate_policy::Policy;
 use wasmtime::{Caller, Linker, Memory, Module};
 
-use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Reply, Script, Status, Step};
+use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Script, Status, Step};
 use crate::{Allocator, Cost};
 
-/// What the host knows of one virtual machine.
+/// The host's state for one virtual machine.
 #[derive(Default)]
 pub struct State {
     pub memory: Option<Memory>,
     pub allocator: Option<Allocator>,
-    /// The headers of the request, if the host answers out of them.
-    pub headers: Option<Headers>,
     pub script: Script,
     pub asked: Vec<Asked>,
     pub response: Option<LocalResponse>,
@@ -21,47 +18,31 @@ pub struct State {
     pub cost: Cost,
 }
 
-/// What a module asked `proxy_get_header_map_value` for.
+/// A module's call of `proxy_get_header_map_value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Number of the map; 0 is that of the request's headers.
+    /// The map; 0 holds the request's headers.
     pub map: u32,
     /// The header's name.
     pub key: Vec<u8>,
-    /// Where the module wants to have the value's address.
+    /// Where the host is to write the value's address.
     pub data: u32,
-    /// Where it wants to have the value's size.
+    /// Where the host is to write the value's size.
     pub size: u32,
 }
 
-/// Names and values, as they came.
+/// Names and values in order.
 pub type Headers = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// `MapType::HttpRequestHeaders`; the other maps have nothing yet when these arrive.
-const REQUEST_HEADERS: u32 = 0;
-
-impl State {
-    /// Finds the reply among the headers of the request, if there are any.
-    fn ask(&mut self, asked: Asked) {
-        if let Some(headers) = &self.headers {
-            let wanted =
-                |n: &[u8]| asked.map == REQUEST_HEADERS && n.eq_ignore_ascii_case(&asked.key);
-            let found = headers.iter().find(|(n, _)| wanted(n));
-            self.script = Reply::honest(found.map(|(_, value)| value.as_slice())).into();
-        }
-        self.asked.push(asked);
-    }
-}
-
-/// What a module asked `proxy_send_local_response` to answer.
+/// A response that a module sent by `proxy_send_local_response`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalResponse {
     /// HTTP status.
     pub status: u32,
     /// For the access log.
     pub details: Vec<u8>,
-    /// Names and values, from the serialized form.
-    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Header pairs.
+    pub headers: Headers,
     /// The body.
     pub body: Vec<u8>,
     /// -1 for none.
@@ -69,7 +50,7 @@ pub struct LocalResponse {
 }
 
 impl LocalResponse {
-    /// The answer that `policy` wants to every request that does not pass.
+    /// The denial that `policy` describes.
     #[must_use]
     pub fn of(policy: &Policy) -> Self {
         let deny = policy.deny.clone();
@@ -83,18 +64,15 @@ impl LocalResponse {
     }
 }
 
-/// A range outside memory is the status that a host returns for it.
-type Access<T> = Result<T, Status>;
-
-/// Defines what modules import; calling any other import traps.
-pub fn define(linker: &mut Linker<State>, module: &Module) -> Result<()> {
+/// Defines the functions that modules may import; calling any other import traps.
+pub fn define(linker: &mut Linker<State>, module: &Module) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_get_header_map_value",
         |mut caller: Caller<'_, State>, map: u32, key: u32, key_size: u32, data: u32, size: u32| {
             caller.data_mut().cost.host_calls += 1;
             let key = read(&caller, key, key_size)?;
-            caller.data_mut().ask(Asked { map, key, data, size });
+            caller.data_mut().asked.push(Asked { map, key, data, size });
             deliver(&mut caller, data, size)
         },
     )?;
@@ -140,7 +118,7 @@ pub fn define(linker: &mut Linker<State>, module: &Module) -> Result<()> {
     Ok(())
 }
 
-/// Carries the script out until a step goes outside memory.
+/// Carries out the script. A write outside memory ends it.
 fn deliver(caller: &mut Caller<'_, State>, data: u32, size: u32) -> wasmtime::Result<Status> {
     let Script { steps, mut status, .. } = caller.data().script.clone();
     let mut allocated = Vec::new();
@@ -166,7 +144,7 @@ fn deliver(caller: &mut Caller<'_, State>, data: u32, size: u32) -> wasmtime::Re
     Ok(status)
 }
 
-/// What the host does of its own accord while the module answers or logs.
+/// What the host does while the module sends its response or logs.
 fn answer(caller: &mut Caller<'_, State>) -> wasmtime::Result<Status> {
     for size in caller.data().script.later.clone() {
         allocate(caller, size)?;
@@ -186,22 +164,22 @@ fn memory(caller: &Caller<'_, State>) -> Memory {
     caller.data().memory.expect("a virtual machine has a memory before it is called")
 }
 
-/// What the module points to. No plugin of ours may point outside its memory, so that is a trap.
+/// Reads what the module points to. Our plugins never point outside their memory: that is a trap.
 fn read(caller: &Caller<'_, State>, at: u32, size: u32) -> wasmtime::Result<Vec<u8>> {
     let bytes = memory(caller).data(caller).get(at as usize..at as usize + size as usize);
     bytes.map(<[u8]>::to_vec).ok_or_else(|| wasmtime::Error::msg("a pointer outside memory"))
 }
 
-fn write(caller: &mut Caller<'_, State>, at: u32, bytes: &[u8]) -> Access<()> {
+fn write(caller: &mut Caller<'_, State>, at: u32, bytes: &[u8]) -> Result<(), Status> {
     let range = at as usize..at as usize + bytes.len();
     let room = memory(caller).data_mut(caller).get_mut(range).ok_or(INVALID_MEMORY_ACCESS)?;
     room.copy_from_slice(bytes);
     Ok(())
 }
 
-/// Header pairs out of their serialized form; `None` if it is not exactly that form.
+/// Parses header pairs in the ABI's serialized form; `None` if it is malformed.
 #[must_use]
-pub fn pairs(form: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+pub fn pairs(form: &[u8]) -> Option<Headers> {
     let word =
         |at: usize| Some(u32::from_le_bytes(form.get(at..at + 4)?.try_into().ok()?) as usize);
     let count = word(0)?;

@@ -1,9 +1,9 @@
-//! A Proxy-Wasm host in a process of ours: it drives a finished module through its real exports,
-//! counts what a request costs, and answers with whatever a test wants a host to say.
+//! An embedded Proxy-Wasm host: it calls the exports of a finished module, counts what a request
+//! costs, and answers the module honestly or with whatever a test tells it to.
 //!
-//! It calls what Envoy's host (proxy-wasm-cpp-host) calls, in that order: only the callbacks that a
-//! module exports, `malloc` before `proxy_on_memory_allocate`, the allocator only for a value that
-//! is not empty. Like Envoy's it takes the memory that a module exports by any name.
+//! It makes the calls of Envoy's host (proxy-wasm-cpp-host) in the same order: only the callbacks that
+//! the module exports, `malloc` in preference to `proxy_on_memory_allocate`, and the allocator only for
+//! a value that is not empty. Like Envoy's, it uses the exported memory whatever its name.
 
 pub mod conformance;
 pub mod gate;
@@ -22,13 +22,13 @@ pub use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Reply, Script, Status, 
 /// `Action::Continue`, what a callback returns for a request that passes.
 pub const CONTINUE: i32 = 0;
 
-/// The root context's number.
+/// The root context.
 const ROOT: u32 = 1;
 
-/// The number of a virtual machine's first request; the others follow.
+/// The context of a virtual machine's first request; later ones count up from it.
 pub const FIRST_REQUEST: u32 = ROOT + 1;
 
-/// Fuel of a virtual machine, more than any test burns.
+/// Fuel of a virtual machine, more than any test consumes.
 const FUEL: u64 = u64::MAX / 2;
 
 /// A compiled module.
@@ -37,7 +37,7 @@ pub struct Plugin {
     linker: Linker<State>,
 }
 
-/// A virtual machine: what a gateway has one of in each worker.
+/// A virtual machine. A gateway has one for each worker.
 pub struct Vm {
     store: Store<State>,
     instance: Instance,
@@ -45,18 +45,18 @@ pub struct Vm {
     next_context: u32,
 }
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// What the callback returned.
     pub action: i32,
-    /// What it asked the host for, in order.
+    /// The headers that it asked the host for, in order.
     pub asked: Vec<Asked>,
-    /// The answer that the module sent in the upstream's place.
+    /// The local response that the module sent, if it did.
     pub response: Option<LocalResponse>,
     /// The lines that it logged.
     pub log: Vec<String>,
-    /// What it took.
+    /// What the request cost.
     pub cost: Cost,
 }
 
@@ -68,7 +68,7 @@ impl Outcome {
     }
 }
 
-/// What a request took, in counts that repeat exactly.
+/// The cost of a request, in counts that repeat exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
     /// Callbacks of the module that the host called.
@@ -77,7 +77,7 @@ pub struct Cost {
     pub allocations: u32,
     /// Functions of the host that the module called.
     pub host_calls: u32,
-    /// Fuel that wasmtime counted: about one for each WebAssembly instruction.
+    /// wasmtime's fuel: about one for each WebAssembly instruction.
     pub fuel: u64,
 }
 
@@ -85,14 +85,14 @@ impl Plugin {
     /// Compiles a module.
     ///
     /// # Errors
-    /// The bytes are no module, or it imports what no host has.
+    /// The bytes are not a valid module, or an import has the wrong type.
     pub fn new(wasm: &[u8]) -> Result<Self> {
         let mut config = Config::new();
         config.consume_fuel(true);
         Self::with_engine(&Engine::new(&config)?, wasm)
     }
 
-    /// Compiles a module with an engine of the caller's, which may count fuel or not.
+    /// Compiles a module with the caller's engine, which may count fuel or not.
     ///
     /// # Errors
     /// As for [`Plugin::new`].
@@ -103,12 +103,6 @@ impl Plugin {
         Ok(Self { module, linker })
     }
 
-    /// The compiled module.
-    #[must_use]
-    pub fn module(&self) -> &Module {
-        &self.module
-    }
-
     /// Starts a virtual machine, as a gateway does for each worker.
     ///
     /// # Errors
@@ -117,10 +111,10 @@ impl Plugin {
         self.start_with(FUEL)
     }
 
-    /// As [`Plugin::start`]; the virtual machine traps when it has burnt so much fuel.
+    /// As [`Plugin::start`]; the virtual machine traps after consuming this much fuel.
     fn start_with(&self, fuel: u64) -> Result<Vm> {
         let mut store = Store::new(self.module.engine(), State::default());
-        // An engine that does not count fuel has none to set.
+        // Fails if the engine does not count fuel.
         let _ = store.set_fuel(fuel);
         let instance = self.linker.instantiate(&mut store, &self.module)?;
         let memory = instance.exports(&mut store).find_map(Export::into_memory);
@@ -140,15 +134,15 @@ impl Plugin {
 }
 
 impl Vm {
-    /// One whole request whose header the host finds to be `value`.
+    /// A whole request. The header that the module asks for has this value.
     ///
     /// # Errors
-    /// The module traps; the virtual machine is lost then, as it is in a gateway.
+    /// The module traps. A gateway discards the virtual machine then.
     pub fn request(&mut self, value: Option<&[u8]>) -> Result<Outcome> {
         self.request_with(Reply::honest(value))
     }
 
-    /// One whole request for which the host answers with a [`Reply`], or a [`Script`].
+    /// A whole request for which the host answers by a [`Reply`] or a [`Script`].
     ///
     /// # Errors
     /// As for [`Vm::request`].
@@ -159,32 +153,7 @@ impl Vm {
         Ok(Outcome { cost: self.store.data().cost, ..outcome })
     }
 
-    /// One whole request with these headers, in which the host looks up whatever the module asks for.
-    ///
-    /// # Errors
-    /// As for [`Vm::request`].
-    pub fn request_of(&mut self, headers: Headers) -> Result<Outcome> {
-        self.store.data_mut().headers = Some(headers);
-        let outcome = self.request_with(Reply::default());
-        self.store.data_mut().headers = None;
-        outcome
-    }
-
-    /// The name of the header that the module asked for last.
-    #[must_use]
-    pub fn asked(&self) -> &[u8] {
-        self.store.data().asked.last().map_or(&[], |asked| &asked.key)
-    }
-
-    /// Lets the virtual machine burn no more than that from now on: a module that never ends traps.
-    ///
-    /// # Errors
-    /// Its engine does not count fuel.
-    pub fn limit(&mut self, fuel: u64) -> Result<()> {
-        Ok(self.store.set_fuel(fuel)?)
-    }
-
-    /// Opens the context of a request and returns its number.
+    /// Opens the context of a request, and returns it.
     ///
     /// # Errors
     /// As for [`Vm::request`].
@@ -196,7 +165,7 @@ impl Vm {
         Ok(context)
     }
 
-    /// Hands an opened request's headers to the module.
+    /// Calls the module for the headers of an open request.
     ///
     /// # Errors
     /// As for [`Vm::request`].
@@ -218,7 +187,7 @@ impl Vm {
         })
     }
 
-    /// What happens to a request after its headers, until its context is gone.
+    /// Makes the calls that follow the request's headers, and deletes the context.
     ///
     /// # Errors
     /// As for [`Vm::request`].
@@ -231,7 +200,7 @@ impl Vm {
         Ok(())
     }
 
-    /// Calls the module's allocator outside of any request, as a host may.
+    /// Calls the module's allocator outside of a request.
     ///
     /// # Errors
     /// The module traps or has no allocator.
@@ -240,28 +209,19 @@ impl Vm {
         Ok(allocator.call(&mut self.store, size)?)
     }
 
-    /// Allocations on the module's heap so far, if it counts them (`tools/counted`).
-    ///
-    /// # Errors
-    /// It does not count them.
-    pub fn heap_allocations(&mut self) -> Result<u32> {
-        let counter = self.call("heap_allocations", &[])?;
-        Ok(counter.context("heap_allocations is not exported")?.cast_unsigned())
-    }
-
     /// The module's whole memory.
     #[must_use]
     pub fn memory(&self) -> &[u8] {
         self.memory.data(&self.store)
     }
 
-    /// The module's whole memory, to write what no honest host would.
+    /// The module's whole memory, writable.
     #[must_use]
     pub fn memory_mut(&mut self) -> &mut [u8] {
         self.memory.data_mut(&mut self.store)
     }
 
-    /// Calls a callback if it is exported; its result if it has one. Fuel is counted.
+    /// Calls a callback if the module exports it, adds up its cost, and returns its result if any.
     fn call(&mut self, name: &str, args: &[u32]) -> Result<Option<i32>> {
         let Some(Extern::Func(callback)) = self.instance.get_export(&mut self.store, name) else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! What a host answers when the module asks for a header: the truth, or anything else.
+//! How the host answers when the module asks for a header: honestly, or in any other way.
 
 /// `WasmResult` of the specification, as a host may return it.
 pub type Status = u32;
@@ -7,34 +7,34 @@ pub type Status = u32;
 pub const OK: Status = 0;
 /// There is no such header.
 pub const NOT_FOUND: Status = 1;
-/// A pointer of the module's reaches outside its memory.
+/// An address is outside the module's memory.
 pub const INVALID_MEMORY_ACCESS: Status = 6;
 
-/// An answer to `proxy_get_header_map_value`, and how it comes about, step by step.
+/// An answer to `proxy_get_header_map_value`, in the order in which a host gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// The module's allocator is called for these sizes, in order.
+    /// Calls the module's allocator for each of these sizes.
     pub allocate: Vec<u32>,
-    /// Then these bytes are written, in order, each to its place.
+    /// Writes each of these to its place.
     pub write: Vec<(Place, Vec<u8>)>,
-    /// Then the address of the value, where the module wants to have it.
+    /// Returns this address as the value's.
     pub data: Option<Place>,
-    /// And the size of the value.
+    /// Returns this size as the value's.
     pub size: Option<u32>,
-    /// At last this is returned, unless a write before went outside memory.
+    /// Returns this status, unless a write was outside memory.
     pub status: Status,
     /// What `proxy_send_local_response` and `proxy_log` return.
     pub other_status: Status,
 }
 
-/// A host that keeps to no order: what it does while it is asked for the header, step by step.
+/// An answer in any order of steps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script {
-    /// Carried out in order, until one goes outside memory.
+    /// Carried out in order, until one writes outside memory.
     pub steps: Vec<Step>,
-    /// Then this is returned, unless a step went outside memory.
+    /// What is returned, unless a step wrote outside memory.
     pub status: Status,
-    /// The module's allocator is called for these sizes while the module answers or logs.
+    /// Calls the allocator for these sizes while the module sends its response or logs.
     pub later: Vec<u32>,
     /// What `proxy_send_local_response` and `proxy_log` return.
     pub other_status: Status,
@@ -43,52 +43,44 @@ pub struct Script {
 /// One step of a [`Script`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The module's allocator is called for this size.
+    /// Calls the module's allocator for this size.
     Allocate(u32),
-    /// These bytes are written to that place.
+    /// Writes these bytes there.
     Write(Place, Vec<u8>),
-    /// The address of the value is put where the module wants to have it.
+    /// Returns this address as the value's.
     Data(Place),
-    /// And the size of the value.
+    /// Returns this size as the value's.
     Size(u32),
 }
 
 /// An address in the module's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The one that the allocator returned for the n-th size; null if it was not called so often.
+    /// What the allocator returned for the n-th size; null if it was not called that often.
     Allocated(usize),
-    /// This one.
+    /// A fixed address.
     At(u32),
 }
 
 impl Reply {
-    /// What Envoy answers: NotFound, Ok with an empty value, or Ok with an allocated one.
+    /// The answer of Envoy: NotFound, Ok with an empty value, or Ok with an allocated one.
     #[must_use]
     pub fn honest(value: Option<&[u8]>) -> Self {
         match value {
-            None => Self { data: None, size: None, status: NOT_FOUND, ..Self::empty() },
-            Some([]) => Self::empty(),
+            None => Self::default(),
+            Some([]) => Self { data: Some(Place::At(0)), size: Some(0), ..Self::ok() },
             Some(value) => Self {
                 allocate: vec![u32::try_from(value.len()).unwrap_or(u32::MAX)],
                 write: vec![(Place::Allocated(0), value.to_vec())],
                 data: Some(Place::Allocated(0)),
                 size: Some(u32::try_from(value.len()).unwrap_or(u32::MAX)),
-                ..Self::empty()
+                ..Self::ok()
             },
         }
     }
 
-    /// Ok, with an empty value.
-    fn empty() -> Self {
-        Self {
-            allocate: vec![],
-            write: vec![],
-            data: Some(Place::At(0)),
-            size: Some(0),
-            status: OK,
-            other_status: OK,
-        }
+    fn ok() -> Self {
+        Self { status: OK, ..Self::default() }
     }
 }
 
@@ -102,8 +94,10 @@ impl From<Reply> for Script {
     }
 }
 
+/// NotFound.
 impl Default for Reply {
     fn default() -> Self {
-        Self::honest(None)
+        let (allocate, write) = (vec![], vec![]);
+        Self { allocate, write, data: None, size: None, status: NOT_FOUND, other_status: OK }
     }
 }
