@@ -1,5 +1,4 @@
-//! Nothing may get dearer unnoticed: fuel, crossings and heap allocations of every variant are those
-//! of `ledger.toml`.
+//! Every variant costs what `ledger.toml` says: fuel and crossings per request.
 
 mod support;
 
@@ -13,7 +12,7 @@ fn every_variant_costs_what_the_ledger_says() {
     let differences = budget::compare(root(), false).unwrap();
     let ledger = Ledger::read(&root().join(FILE)).unwrap();
     let toolchain = Builder::new(root()).unwrap().toolchain().unwrap();
-    // Another compiler makes other instructions: then a difference is told, and is no failure.
+    // Another compiler makes other instructions: then differences are shown, and are not an error.
     if ledger.toolchain() == Some(&toolchain) {
         assert!(differences.is_empty(), "{}", differences.join("\n"));
     } else {

@@ -1,11 +1,8 @@
-//! What the tests share: artifacts, built through the same code as `build.sh`, and what a policy
-//! says they should answer.
+//! What the tests share: artifacts, built by the code behind `build.sh`, and how they should answer.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use header_gate_cli::build;
 use header_gate_cli::build::variant::Variant;
@@ -17,17 +14,22 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every variant with the committed policy whose front is one of ours.
-pub fn fronts() -> [Variant; 4] {
-    [Variant::default(), Variant::log(), Variant::sdk(), Variant::sdk_log()]
+/// The builds of the committed policy on the default front, without and with feature `log`.
+pub fn abi_builds() -> [Variant; 2] {
+    [Variant::default(), Variant::log()]
+}
+
+/// The builds of the committed policy on the SDK, without and with feature `log`. The tests that use
+/// them have `sdk` in their names: .cargo/mutants.toml skips these.
+pub fn sdk_builds() -> [Variant; 2] {
+    [Variant::sdk(), Variant::sdk_log()]
 }
 
 /// The variants with a policy of `policies/`.
 pub fn policies() -> Vec<Variant> {
+    let folder = root().join("policies");
     let mut all = Variant::all(root()).unwrap();
-    all.retain(|v| {
-        v.policy_file(root()).is_some_and(|file| file.starts_with(root().join("policies")))
-    });
+    all.retain(|v| v.policy_file(root()).is_some_and(|file| file.starts_with(&folder)));
     assert!(!all.is_empty());
     all
 }
@@ -39,24 +41,19 @@ pub fn module(variant: &Variant) -> Vec<u8> {
 
 /// A virtual machine that runs `variant`.
 pub fn start(variant: &Variant) -> Vm {
-    static PLUGINS: LazyLock<Mutex<HashMap<String, Arc<Plugin>>>> = LazyLock::new(Mutex::default);
-    let mut plugins = PLUGINS.lock().unwrap_or_else(PoisonError::into_inner);
-    let compile = || Arc::new(Plugin::new(&module(variant)).unwrap());
-    let plugin = plugins.entry(variant.name()).or_insert_with(compile).clone();
-    drop(plugins);
-    plugin.start().unwrap()
+    Plugin::new(&module(variant)).unwrap().start().unwrap()
 }
 
-/// The policy of `variant`; the baseline is held to the committed one.
+/// The policy of `variant`. The baseline has to keep to the committed one.
 pub fn policy(variant: &Variant) -> Policy {
     let file = variant.policy_file(root()).unwrap_or_else(|| root().join("policy.toml"));
     Policy::read(&file).unwrap()
 }
 
-/// What `variant` asks the host to answer to a request that does not pass.
+/// The denial of `variant`.
 pub fn denial(variant: &Variant) -> LocalResponse {
     let denial = LocalResponse::of(&policy(variant));
-    // The SDK has no way to pass details.
-    let passes_details = variant.contract(root()).unwrap().is_some();
-    LocalResponse { details: if passes_details { denial.details } else { vec![] }, ..denial }
+    // The SDK cannot send details.
+    let has_details = variant.contract(root()).unwrap().is_some();
+    LocalResponse { details: if has_details { denial.details } else { vec![] }, ..denial }
 }
