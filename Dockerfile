@@ -1,7 +1,9 @@
-# The plugin as an image of one layer with one file, which is what Istio, Envoy Gateway and Higress
-# look for. `deploy/push.sh IMAGE` builds and pushes it; by hand, from the folder of plugin.wasm:
+# The plugin as an image of one layer with one file, as Istio, Envoy Gateway and Higress expect it.
+# `deploy/push.sh IMAGE` needs no docker and does not use this file. To build by hand, in the folder of
+# plugin.wasm (without --provenance=false, buildx makes an index for one platform, in which gateways on
+# other platforms find no image):
 #
-#   docker build --build-arg VERSION=VERSION --tag IMAGE .
+#   docker buildx build --provenance=false --build-arg VERSION=VERSION --tag IMAGE --push .
 FROM scratch
 COPY plugin.wasm /plugin.wasm
 ARG VERSION

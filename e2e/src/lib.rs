@@ -4,66 +4,97 @@ pub mod registry;
 pub mod schemas;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use header_gate_cli::build;
 use header_gate_cli::build::variant::Variant;
 use header_gate_envoy::{ACTIVE, Envoy};
-use header_gate_host::LocalResponse;
 use header_gate_policy::Policy;
 
-/// The repository's root.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The root of the repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// Every variant with the committed policy whose front is one of ours.
+/// The four variants of the plugin with the committed policy.
 pub fn fronts() -> [Variant; 4] {
     [Variant::default(), Variant::log(), Variant::sdk(), Variant::sdk_log()]
 }
 
-/// The artifact of `variant`.
+/// The variants with a policy of `policies/`.
+pub fn policies() -> Vec<Variant> {
+    let mut all = Variant::all(root()).unwrap();
+    let folder = root().join("policies");
+    all.retain(|variant| variant.policy_file(root()).is_some_and(|file| file.starts_with(&folder)));
+    assert!(!all.is_empty());
+    all
+}
+
+/// The module of `variant`.
 pub fn module(variant: &Variant) -> Vec<u8> {
     fs::read(build::artifact(root(), variant).unwrap()).unwrap()
 }
 
-/// The policy of `variant`; the baseline is held to the committed one.
+/// The policy of `variant`; that of the baseline is the committed one.
 pub fn policy(variant: &Variant) -> Policy {
     let file = variant.policy_file(root()).unwrap_or_else(|| root().join("policy.toml"));
     Policy::read(&file).unwrap()
 }
 
-/// What `variant` asks the host to answer to a request that does not pass.
-pub fn denial(variant: &Variant) -> LocalResponse {
-    let denial = LocalResponse::of(&policy(variant));
-    // The SDK has no way to pass details.
-    let passes_details = variant.contract(root()).unwrap().is_some();
-    LocalResponse { details: if passes_details { denial.details } else { vec![] }, ..denial }
-}
-
-/// Virtual machines of all plugins that `envoy` has.
+/// The number of Wasm virtual machines in `envoy`.
 pub fn virtual_machines(envoy: &Envoy) -> usize {
     envoy.stat(ACTIVE).unwrap().unwrap_or_else(|| panic!("Envoy has no {ACTIVE}")) as usize
 }
 
-/// Waits until `condition` holds; `otherwise` says what it means if it never does.
+/// Waits until `condition` holds, and panics with `otherwise` if it never does.
 #[track_caller]
 pub fn until(otherwise: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + TIMEOUT;
     while !condition() {
         assert!(Instant::now() < deadline, "{otherwise}");
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// The variants with a policy of `policies/`.
-pub fn policies() -> Vec<Variant> {
-    let mut all = Variant::all(root()).unwrap();
-    all.retain(|v| {
-        v.policy_file(root()).is_some_and(|file| file.starts_with(root().join("policies")))
-    });
-    assert!(!all.is_empty());
-    all
+/// What a successful command printed on standard output.
+#[track_caller]
+pub fn stdout(output: Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The error of a failed command: exit status 1, one line `error: ...`, which is the last one.
+#[track_caller]
+pub fn error(output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let errors: Vec<_> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!((errors.len(), stderr.lines().last()), (1, errors.first().copied()), "{stderr}");
+    errors[0].to_owned()
+}
+
+/// Installs what `pins/npm/NAME` locks, with its own files beside `node_modules`.
+fn npm(root: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    use header_gate_system::{command::run_quietly, process::Folder};
+    let mut shell = Command::new("sh");
+    shell
+        .current_dir(root.join("pins/npm").join(name))
+        .args(["-c", "cat * | sha256sum | head -c 16"]);
+    let folder = root.join("target").join(format!("{name}-{}", stdout(shell.output()?)));
+    if !folder.is_dir() {
+        let new = Folder::within(&root.join("target"))?;
+        let mut npm = Command::new("sh");
+        npm.args([
+            "-c",
+            "cp pins/npm/$1/* $0 && cd $0 && npm ci --ignore-scripts --no-audit --no-fund",
+        ]);
+        run_quietly(npm.current_dir(root).arg(new.path()).arg(name), Duration::from_secs(600))?;
+        new.keep_as(&folder)?;
+    }
+    Ok(folder)
 }

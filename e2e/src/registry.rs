@@ -1,78 +1,102 @@
-//! A registry of images on this machine, and the tools that talk to it.
+//! A registry of images on this machine.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
 use std::process::Command;
-use std::sync::Once;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use header_gate_system::command::on_path;
-use header_gate_system::install::apt;
+use header_gate_envoy::http1::{Connection, Response};
+use header_gate_system::install::apt_program;
 use header_gate_system::process::{Folder, Process};
+use serde_json::Value;
 
-/// Debian's packages, each of which is a command of the same name.
-const PACKAGES: [&str; 3] = ["buildah", "docker-registry", "skopeo"];
+use crate::until;
 
-/// Debian's docker-registry with nothing in it; dropping it ends it.
+const PROGRAM: &str = "docker-registry";
+/// `gate:secret` for htpasswd.
+const LOGIN: &str = "gate:$2b$04$H0v7.QhPal074lQSt6wqOOYFMP2a52ozJbbyYDDscN.yaOh1uuI3q\n";
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// Debian's docker-registry without TLS; dropping it ends it.
 pub struct Registry {
     process: Process,
     port: u16,
 }
 
 impl Registry {
-    /// Starts it on a free port, without TLS.
+    /// Starts an empty registry that anyone may push to.
     pub fn start() -> Self {
-        install();
+        Self::with("")
+    }
+
+    /// Starts an empty registry that requires the user `gate` with the password `secret`.
+    pub fn with_login() -> Self {
+        Self::with("auth: { htpasswd: { realm: test, path: FOLDER/login } }\n")
+    }
+
+    fn with(auth: &str) -> Self {
+        apt_program(PROGRAM, PROGRAM).unwrap();
         let folder = Folder::new().unwrap();
-        let (data, file) = (folder.path().join("data"), folder.path().join("config.yml"));
-        let port =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        fs::write(folder.path().join("login"), LOGIN).unwrap();
         let config = format!(
-            "version: 0.1\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: 127.0.0.1:{port} }}\n",
-            data.display()
+            "version: 0.1\nstorage: {{ filesystem: {{ rootdirectory: FOLDER/data }} }}\n\
+             http: {{ addr: '127.0.0.1:0' }}\n{auth}"
         );
-        fs::write(&file, config).unwrap();
-        let mut command = Command::new("docker-registry");
+        let file = folder.path().join("config.yml");
+        let place = folder.path().to_str().unwrap();
+        fs::write(&file, config.replace("FOLDER", place)).unwrap();
+        let mut command = Command::new(PROGRAM);
         let process = Process::start(command.arg("serve").arg(&file), folder).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        let mut port = None;
+        until("the registry does not listen", || {
             assert_eq!(process.ended().unwrap(), None, "{}", process.log());
-            assert!(Instant::now() < deadline, "{}", process.log());
-            thread::sleep(Duration::from_millis(20));
-        }
-        Self { process, port }
+            port = port_in(&process.log());
+            port.is_some()
+        });
+        Self { process, port: port.unwrap() }
     }
 
-    /// How an image is named there.
+    /// The address, as in the name of an image.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// `REGISTRY/team/NAME`.
     pub fn image(&self, name: &str) -> String {
-        format!("127.0.0.1:{}/team/{name}", self.port)
+        format!("{}/team/{name}", self.address())
     }
 
-    /// Downloads `image` to `folder`: `manifest.json`, and each blob under its digest's digits.
-    pub fn pull(&self, image: &str, folder: &Path) {
-        let mut skopeo = Command::new("skopeo");
-        skopeo.args(["copy", "--preserve-digests", "--src-tls-verify=false"]);
-        skopeo.args([format!("docker://{image}"), format!("dir:{}", folder.display())]);
-        let output = skopeo.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    /// Downloads the manifest of `image`, which has a tag or a digest. Fails on an index: gateways on
+    /// other platforms would not find theirs in it.
+    pub fn manifest(&self, image: &str) -> Value {
+        let (name, tag) = image.rsplit_once('@').or(image.rsplit_once(':')).unwrap();
+        let response = self.get(&format!("{name}/manifests/{tag}"));
+        serde_json::from_slice(&response.body).unwrap()
     }
 
-    /// Whether anything was ever pushed.
+    /// Downloads the blob that `descriptor` names in the repository `team/gate`.
+    pub fn blob(&self, descriptor: &Value) -> Vec<u8> {
+        let digest = descriptor["digest"].as_str().unwrap();
+        self.get(&format!("{}/blobs/{digest}", self.image("gate"))).body
+    }
+
+    fn get(&self, image: &str) -> Response {
+        let path = image.replacen(&self.address(), "/v2", 1);
+        let accept: [(&[u8], &[u8]); 1] = [(b"accept", MANIFEST.as_bytes())];
+        let mut connection = Connection::open(self.port).unwrap();
+        let response = connection.send("GET", &path, &accept, b"").unwrap();
+        assert_eq!(response.status, 200, "{path}");
+        response
+    }
+
+    /// Whether nothing was ever pushed.
     pub fn is_empty(&self) -> bool {
         !self.process.folder().join("data/docker").exists()
     }
 }
 
-/// Installs what is missing of the tools.
-pub fn install() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let mut missing = PACKAGES.to_vec();
-        missing.retain(|package| on_path(package).is_none());
-        if !missing.is_empty() {
-            apt(&missing).unwrap();
-        }
-    });
+/// The port in the line `... listening on 127.0.0.1:PORT...` of the log.
+fn port_in(log: &str) -> Option<u16> {
+    let (_, rest) = log.split_once("listening on 127.0.0.1:")?;
+    let (port, _) = rest.split_once(|c: char| !c.is_ascii_digit())?;
+    port.parse().ok()
 }

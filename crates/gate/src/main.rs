@@ -18,8 +18,7 @@ enum Command {
     Try(Raw),
     /// Checks a running gate against its policy
     Probe(Raw),
-    /// Pushes the plugin to a registry
-    Push(Raw),
+    Push(push::Options),
     /// Prints a completion script
     #[command(hide = true)]
     Completions {
@@ -42,7 +41,7 @@ fn main() -> ExitCode {
         Command::Verify(options) => verify::run(options),
         Command::Try(raw) => r#try::run(lexopt::Parser::from_args(raw.args)),
         Command::Probe(raw) => probe::run(lexopt::Parser::from_args(raw.args)),
-        Command::Push(raw) => push::run(raw.args, header_gate_host::gate::check),
+        Command::Push(options) => push::run(options),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Command::command(), "gate", &mut script);

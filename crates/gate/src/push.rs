@@ -1,199 +1,138 @@
-//! `deploy/push.sh`: the plugin in a registry, and its digest where the manifests take it from.
+//! `gate push`: pushes the plugin to a registry and writes its digest where the manifests include it.
 
-mod artifact;
-pub mod pin;
+mod image;
 mod reference;
-mod tool;
+mod registry;
 
-use std::env;
-use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{self, Path, PathBuf};
-use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use header_gate_policy::Policy;
-use lexopt::prelude::*;
 use tempfile::NamedTempFile;
 
 use crate::build;
 use crate::build::variant::Variant;
-use header_gate_contract as verify;
-use header_gate_system::process::Folder;
-use reference::Reference;
-use tool::{Builder, Copier};
+use image::Image;
+pub use image::{LABELS, VERSION};
 
-/// The only file of the image, by the name that gateways look for.
-const PLUGIN: &str = "plugin.wasm";
-/// What the manifests' kustomizations include.
+/// The kustomization component that the manifests include.
 const PIN: &str = "deploy/image/kustomization.yaml";
 
-fn help() -> String {
-    format!(
-        "\
-Pushes the plugin to a registry, prints REGISTRY/NAME@sha256:DIGEST, and writes that to
-{PIN}, from where `kubectl apply -k` of the manifests takes it.
-Builds the plugin by its policy first, and runs it: what does not decide as the policy says is not
-pushed.
-
-Usage: deploy/push.sh [options] IMAGE
-  IMAGE                REGISTRY/NAME[:TAG], such as registry.example.com/team/header-gate:1.0;
-                       TAG is the plugin's version if it is left out
-  --artifact           an OCI artifact in Wasm's own media types instead of an image
-  --plain-http         the registry speaks no TLS (docker asks its daemon's configuration instead)
-  --policy FILE        the rule and the answer [policy.toml]
-  --plugin FILE        this module of that policy, instead of one that is built now
-  --pin FILE           write the digest here instead
-  --help               this text
-Environment:
-  HEADER_GATE_TOOL     what pushes: docker, podman or buildah; oras or skopeo with --artifact.
-                       The first of them that works is taken otherwise. Log in with it before.
-"
-    )
-}
-
-/// What is pushed, and how.
-#[derive(Debug)]
-struct Options {
-    image: Reference,
+/// Pushes the plugin to a registry and prints REGISTRY/NAME@sha256:DIGEST.
+///
+/// Builds the plugin from its policy, unless --plugin names one, and runs it first: a module that
+/// contradicts its policy is not pushed. The digest is also written to
+/// deploy/image/kustomization.yaml, which `kubectl apply -k` of the manifests includes.
+///
+/// No docker, podman or buildah is needed. Credentials come from docker's configuration
+/// ($DOCKER_CONFIG/config.json or ~/.docker/config.json, credential helpers included): run
+/// `docker login REGISTRY` first. Without credentials the push is anonymous.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// REGISTRY/NAME[:TAG], such as registry.example.com/team/header-gate:1.0; TAG defaults to the
+    /// version of the plugin
+    image: String,
+    /// Push an OCI artifact with Wasm media types instead of an image
+    #[arg(long)]
     artifact: bool,
+    /// Use HTTP without TLS
+    #[arg(long)]
     plain_http: bool,
-    policy: PathBuf,
+    /// The policy of the plugin [default: policy.toml]
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Push this module instead of building one; no checkout is needed then
+    #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
-    pin: PathBuf,
+    /// Write the digest to this file [default: deploy/image/kustomization.yaml]
+    #[arg(long, value_name = "FILE")]
+    pin: Option<PathBuf>,
 }
 
-impl Options {
-    /// The options in `args`; none if help was asked for.
-    fn parse(root: &Path, mut args: lexopt::Parser) -> Result<Option<Self>> {
-        let (mut artifact, mut plain_http) = (false, false);
-        let (mut policy, mut plugin) = (root.join("policy.toml"), None);
-        let (mut image, mut pin) = (None, root.join(PIN));
-        while let Some(argument) = args.next()? {
-            match argument {
-                Long("artifact") => artifact = true,
-                Long("plain-http") => plain_http = true,
-                Long("policy") => policy = args.value()?.into(),
-                Long("plugin") => plugin = Some(args.value()?.into()),
-                Long("pin") => pin = args.value()?.into(),
-                Long("help") | Short('h') => return Ok(None),
-                Value(value) if image.is_none() => image = Some(value.string()?),
-                other => bail!("{}; see deploy/push.sh --help", other.unexpected()),
-            }
-        }
-        let image = image.context(
-            "IMAGE is missing: where to push, such as \
-             deploy/push.sh registry.example.com/team/header-gate:1.0",
-        )?;
-        let image = Reference::parse(&image, &version(root)?)?;
-        Ok(Some(Self { image, artifact, plain_http, policy, plugin, pin }))
-    }
-
-    /// Whether the digest can be written, before anything is pushed.
-    fn check_pin(&self) -> Result<()> {
-        let pin = self.pin.display();
-        let folder = self.pin.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        ensure!(folder.is_dir(), "cannot write {pin}: there is no such folder");
-        ensure!(!self.pin.is_dir(), "cannot write {pin}: it is a folder");
-        NamedTempFile::new_in(folder).map(drop).with_context(|| format!("cannot write {pin}"))
-    }
-}
-
-/// Runs `deploy/push.sh` with the arguments that follow. `check` tells whether a module is the gate of
-/// a policy.
+/// Runs `gate push`.
 ///
 /// # Errors
-/// A bad option or policy, no tool, no plugin, one that `check` refuses, or a registry that does not
-/// take it. The digest is written after the push has succeeded, or not at all.
-pub fn run(
-    args: impl IntoIterator<Item = OsString>,
-    check: impl Fn(&[u8], &Policy) -> Result<()>,
-) -> Result<()> {
-    let root = crate::root();
-    let mut out = io::stdout().lock();
-    let Some(options) = Options::parse(&root, lexopt::Parser::from_args(args))? else {
-        return Ok(out.write_all(help().as_bytes())?);
+/// A bad option or policy, a plugin that cannot be built or contradicts its policy, or a registry that
+/// refuses the push. The digest is written only after the push has succeeded.
+pub fn run(options: Options) -> Result<()> {
+    let reference = reference::parse(&options.image)?;
+    // A build needs the checkout; a finished plugin is pushed from any folder.
+    let base = if options.plugin.is_some() { PathBuf::new() } else { crate::root() };
+    let policy_file = options.policy.unwrap_or_else(|| base.join("policy.toml"));
+    let policy = Policy::read(&policy_file)?;
+    let default_pin = Some(base.join(PIN)).filter(|pin| pin.parent().is_some_and(Path::is_dir));
+    let pin = options.pin.or(default_pin);
+    pin.as_deref().map_or(Ok(()), check_writable)?;
+    let auth = registry::credentials(reference.registry())?;
+
+    let plugin = options.plugin.map_or_else(|| build_plugin(&base, &policy_file), Ok)?;
+    let wasm = read_plugin(&plugin, &policy, &policy_file)?;
+    let image = if options.artifact { Image::artifact(&wasm) } else { Image::layered(&wasm)? };
+    eprintln!("gate: pushing {reference}");
+    registry::push(&reference, &image, &auth, options.plain_http)
+        .with_context(|| format!("cannot push {reference}"))?;
+
+    let (registry, repository) = (reference.registry(), reference.repository());
+    let pinned = format!("{registry}/{repository}@{}", image.digest());
+    // Printed first: the user needs the digest even if the file cannot be written.
+    writeln!(io::stdout(), "{pinned}")?;
+    let Some(pin) = pin else {
+        eprintln!("gate: the digest is not written to a file: there is no {PIN} here");
+        return Ok(());
     };
-    let policy = Policy::read(&options.policy)?;
-    options.check_pin()?;
-    let plugin = || plugin(&root, &options, |wasm| check(wasm, &policy));
-    let digest = if options.artifact {
-        push_artifact(&options, plugin)?
-    } else {
-        push_image(&root, &options, plugin)?
-    };
-    let pinned = options.image.at(&digest);
-    // First, so that it is known though it may not be pinned.
-    writeln!(out, "{pinned}")?;
-    build::put(&options.pin, pin::kustomization(&pinned).as_bytes())
-        .context("the image is pushed, but not pinned")?;
-    eprintln!("pinned in {}", options.pin.display());
+    build::put(&pin, kustomization(&pinned).as_bytes())
+        .context("the image is pushed, but its digest is not written")?;
+    eprintln!("gate: the digest is in {}", pin.display());
     Ok(())
 }
 
-fn push_image(
-    root: &Path,
-    options: &Options,
-    plugin: impl FnOnce() -> Result<Vec<u8>>,
-) -> Result<String> {
-    let builder = Builder::find(forced().as_deref())?;
-    let wasm = plugin()?;
-    // A folder with nothing else, and a file of no particular time: the same module makes the same
-    // layer, whoever builds it.
-    let context = Folder::new().context("no temporary folder for the image")?;
-    let file = context.path().join(PLUGIN);
-    fs::write(&file, wasm)?;
-    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-    File::options().write(true).open(&file)?.set_modified(SystemTime::UNIX_EPOCH)?;
-    builder.build(&root.join("Dockerfile"), context.path(), &version(root)?, &options.image)?;
-    builder.push(&options.image, options.plain_http, context.path())
+/// Fails if `file` cannot be written, before anything is pushed.
+fn check_writable(file: &Path) -> Result<()> {
+    let place = file.display();
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    ensure!(folder.is_dir(), "cannot write {place}: there is no folder {}", folder.display());
+    ensure!(!file.is_dir(), "cannot write {place}: it is a folder");
+    NamedTempFile::new_in(folder).map(drop).with_context(|| format!("cannot write {place}"))
 }
 
-fn push_artifact(options: &Options, plugin: impl FnOnce() -> Result<Vec<u8>>) -> Result<String> {
-    let copier = Copier::find(forced().as_deref())?;
-    let wasm = plugin()?;
-    let layout = Folder::new().context("no temporary folder for the artifact")?;
-    let digest = artifact::write_layout(layout.path(), &wasm)?;
-    copier.push(layout.path(), &digest, &options.image, options.plain_http)?;
-    Ok(digest)
+fn build_plugin(root: &Path, policy: &Path) -> Result<PathBuf> {
+    eprintln!("gate: building the plugin of {}", policy.display());
+    let variant = Variant::default().with_policy(path::absolute(policy)?);
+    build::artifact(root, &variant.normalized(root))
 }
 
-/// The tool that the user wants.
-fn forced() -> Option<String> {
-    env::var("HEADER_GATE_TOOL").ok().filter(|name| !name.is_empty())
-}
-
-/// The module to push, a named one or the policy's, built anew; `check` has to let it pass.
-fn plugin(root: &Path, options: &Options, check: impl Fn(&[u8]) -> Result<()>) -> Result<Vec<u8>> {
-    let policy = options.policy.display();
-    let file = match &options.plugin {
-        Some(file) => file.clone(),
-        None => {
-            eprintln!("gate: building the plugin by {policy} ...");
-            let variant = Variant::default().with_policy(path::absolute(&options.policy)?);
-            build::artifact(root, &variant.normalized(root))?
-        }
-    };
-    let wasm = fs::read(&file).with_context(|| {
-        format!("cannot read the plugin {}; ./build.sh builds one", file.display())
-    })?;
-    verify::inspect(&wasm).with_context(|| format!("{} is not a plugin", file.display()))?;
-    check(&wasm).with_context(|| {
-        format!(
-            "{} is not the gate that {policy} describes (--policy FILE names another)",
-            file.display()
-        )
+/// The bytes of a module that decides as `policy` says.
+fn read_plugin(file: &Path, policy: &Policy, policy_file: &Path) -> Result<Vec<u8>> {
+    let (plugin, policy_file) = (file.display(), policy_file.display());
+    let wasm = fs::read(file)
+        .with_context(|| format!("cannot read the plugin {plugin} (./build.sh builds one)"))?;
+    header_gate_contract::inspect(&wasm).with_context(|| format!("{plugin} is not a plugin"))?;
+    header_gate_host::gate::check(&wasm, policy).with_context(|| {
+        format!("{plugin} contradicts {policy_file} (--policy FILE names another policy)")
     })?;
     Ok(wasm)
 }
 
-/// The plugin's version, as its Cargo.toml has it.
-fn version(root: &Path) -> Result<String> {
-    let file = root.join("Cargo.toml");
-    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-    let manifest: toml_edit::DocumentMut = text.parse()?;
-    let version = manifest["package"]["version"].as_str();
-    Ok(version.with_context(|| format!("{} has no version", file.display()))?.to_owned())
+/// A component for deploy/*/kustomization.yaml that sets the image to `image`, a reference with a
+/// digest. Kustomize's own `images` reaches the images of containers only; a patch reaches every
+/// resource.
+#[must_use]
+pub fn kustomization(image: &str) -> String {
+    format!(
+        "\
+# Written by deploy/push.sh: the image that it pushed last. The manifests include this file.
+apiVersion: kustomize.config.k8s.io/v1alpha1
+kind: Component
+patches:
+  - target: {{ kind: WasmPlugin }}
+    patch: |
+      - {{ op: replace, path: /spec/url, value: \"oci://{image}\" }}
+  - target: {{ kind: EnvoyExtensionPolicy }}
+    patch: |
+      - {{ op: replace, path: /spec/wasm/0/code/image/url, value: \"{image}\" }}
+"
+    )
 }

@@ -1,7 +1,8 @@
-// Validates Kubernetes resources: `node validate.mjs FILE.yaml ...` beside node_modules.
+// Validates Kubernetes resources: `node validate.mjs FILE.yaml ...` next to node_modules. Prints a JSON
+// array with `{ documents, problems }` for each file.
 //
-// Twice, as each sees half: the packages' JSON schemas check values but let unknown fields pass,
-// TypeScript's types of the same resources refuse unknown fields.
+// Validates twice, because each check sees half: the JSON schemas of the packages check values but
+// ignore unknown fields, the TypeScript types of the same resources reject unknown fields.
 import { readFileSync } from "node:fs";
 import ts from "typescript";
 import { parseAllDocuments } from "yaml";
@@ -13,38 +14,38 @@ const PACKAGES = {
   "gateway.envoyproxy.io": "@kubernetes-models/envoy-gateway",
 };
 
-let problems = 0;
-function problem(file, text) {
-  console.error(`${file}: ${text}`);
-  problems += 1;
-}
-
-// Programs that are not on disk, one for each file, and what they are of.
+const results = [];
+// TypeScript programs that are not on disk, one for each file: name to source, and name to result.
 const sources = new Map();
-const files = new Map();
+const owners = new Map();
 for (const file of process.argv.slice(2)) {
+  const result = { documents: [], problems: [] };
+  results.push(result);
   let source = "";
   for (const document of parseAllDocuments(readFileSync(file, "utf8"))) {
-    const { apiVersion, kind, ...data } = document.toJS();
+    for (const error of document.errors) throw error;
+    const resource = document.toJS();
+    result.documents.push(resource);
+    const { apiVersion, kind, ...data } = resource;
     const [group] = String(apiVersion).split("/");
     const module = `${PACKAGES[group]}/${apiVersion}`;
     const Model = PACKAGES[group] && (await import(module))[kind];
     if (!Model) {
-      problem(file, `no schema for ${kind} of ${apiVersion}`);
+      result.problems.push(`no schema for ${kind} of ${apiVersion}`);
       continue;
     }
     try {
       new Model(data).validate();
     } catch (error) {
-      problem(file, error.message);
+      result.problems.push(error.message);
     }
     source += `new (await import("${module}")).${kind}(${JSON.stringify(data)});\n`;
   }
+  if (source === "") continue;
   const program = `${import.meta.dirname}/${sources.size}.mts`;
   sources.set(program, `${source}export {};`);
-  files.set(program, file);
+  owners.set(program, result);
 }
-if (sources.size === 0) problem("validate.mjs", "no files to validate");
 
 const options = {
   strict: true, noEmit: true, skipLibCheck: true, types: [], target: ts.ScriptTarget.ESNext,
@@ -56,8 +57,9 @@ host.fileExists = (name) => sources.has(name) || fileExists(name);
 host.getSourceFile = (name, version) => sources.has(name)
   ? ts.createSourceFile(name, sources.get(name), version)
   : getSourceFile(name, version);
-const program = ts.createProgram([...sources.keys()], options, host);
-for (const { file, messageText } of ts.getPreEmitDiagnostics(program)) {
-  problem(files.get(file?.fileName), ts.flattenDiagnosticMessageText(messageText, " "));
+const program = sources.size > 0 && ts.createProgram([...sources.keys()], options, host);
+for (const { file, messageText } of program ? ts.getPreEmitDiagnostics(program) : []) {
+  // A diagnostic without a file is no resource's fault: the exception ends the run.
+  owners.get(file.fileName).problems.push(ts.flattenDiagnosticMessageText(messageText, " "));
 }
-process.exit(problems === 0 ? 0 : 1);
+console.log(JSON.stringify(results));
