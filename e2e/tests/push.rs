@@ -150,18 +150,18 @@ fn credentials_come_from_the_docker_configuration() {
     let image = registry.image("gate:1");
     let push = || Push::new(&[&image]).plugin(&plugin());
     let auths = |auth: Value| json!({ "auths": { registry.address(): auth } });
-    push().fails("no credentials were found, see docker login 127.0.0.1:");
+    push().fails("not authorized without credentials; run docker login 127.0.0.1:");
     assert!(registry.is_empty());
     // gate:wrong, gate:secret
-    push().docker_config(&auths(json!({ "auth": "Z2F0ZTp3cm9uZw==" }))).fails("Not authorized");
+    push()
+        .docker_config(&auths(json!({ "auth": "Z2F0ZTp3cm9uZw==" })))
+        .fails("not authorized with these");
     push().docker_config(&auths(json!({ "identitytoken": "x" }))).fails("an identity token cannot");
     push().docker_config(&json!("auths")).fails("config.json: Unable to read config");
     push()
         .credential_helper("echo broken >&2; exit 1")
         .fails("docker-credential-test failed: broken");
-    push()
-        .credential_helper("echo credentials not found; exit 1")
-        .fails("no credentials were found");
+    push().credential_helper("echo credentials not found; exit 1").fails("not authorized without");
     let auth = push().docker_config(&auths(json!({ "auth": "Z2F0ZTpzZWNyZXQ=" }))).succeeds();
     let helper = r#"grep -q 127.0.0.1 && echo '{ "Username": "gate", "Secret": "secret" }'"#;
     assert_eq!(push().credential_helper(helper).succeeds(), auth);

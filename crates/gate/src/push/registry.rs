@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use docker_credential::{CredentialRetrievalError, DockerCredential};
+use http::HeaderValue;
 use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::errors::{self, OciDistributionError};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
 
@@ -65,13 +67,16 @@ pub fn push(
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let pushed = runtime.block_on(upload(&client, reference, image, auth));
-    let reported = pushed.map_err(|error| {
-        let reason = one_line(&format!("{error:#}"));
-        let login = format!("docker login {}", reference.registry());
-        match auth {
-            RegistryAuth::Anonymous => anyhow!("{reason}; no credentials were found, see {login}"),
-            _ => anyhow!("{reason}; the credentials are those of {login}"),
+    let reported = pushed.map_err(|error| match error {
+        OciDistributionError::AuthenticationFailure(_)
+        | OciDistributionError::UnauthorizedError { .. }
+        | OciDistributionError::ServerError { code: 401 | 403, .. } => {
+            let anonymous = matches!(auth, RegistryAuth::Anonymous);
+            let with = if anonymous { "without credentials" } else { "with these credentials" };
+            anyhow!("not authorized {with}; run docker login {}", reference.registry())
         }
+        // The answer of a registry may have many lines.
+        other => anyhow!(one_line(&format!("{:#}", anyhow!(other)))),
     })?;
     let digest = image.digest();
     ensure!(reported == digest, "the registry reports {reported}, the manifest is {digest}");
@@ -84,13 +89,15 @@ async fn upload(
     reference: &Reference,
     image: &Image,
     auth: &RegistryAuth,
-) -> Result<String> {
+) -> errors::Result<String> {
     client.auth(reference, auth, RegistryOperation::Push).await?;
     for blob in &image.blobs {
         client.push_blob(reference, blob.clone(), &digest(blob)).await?;
     }
-    client.push_manifest_raw(reference, image.manifest.clone(), MANIFEST.parse()?).await?;
-    Ok(client.fetch_manifest_digest(reference, auth).await?)
+    client
+        .push_manifest_raw(reference, image.manifest.clone(), HeaderValue::from_static(MANIFEST))
+        .await?;
+    client.fetch_manifest_digest(reference, auth).await
 }
 
 fn one_line(text: &str) -> String {
