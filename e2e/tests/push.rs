@@ -51,10 +51,10 @@ impl Push {
         self
     }
 
-    /// Installs the credential helper `test`.
+    /// Installs the credential helper `test`; `script` finds the registry in `$server`.
     fn credential_helper(mut self, script: &str) -> Self {
         let helper = self.folder.path().join("docker-credential-test");
-        fs::write(&helper, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::write(&helper, format!("#!/bin/sh\nserver=$(cat)\n{script}\n")).unwrap();
         fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).unwrap();
         let path = env::var("PATH").unwrap();
         self.command.env("PATH", format!("{}:{path}", self.folder.path().display()));
@@ -163,7 +163,8 @@ fn credentials_come_from_the_docker_configuration() {
         .fails("docker-credential-test failed: broken");
     push().credential_helper("echo credentials not found; exit 1").fails("not authorized without");
     let auth = push().docker_config(&auths(json!({ "auth": "Z2F0ZTpzZWNyZXQ=" }))).succeeds();
-    let helper = r#"grep -q 127.0.0.1 && echo '{ "Username": "gate", "Secret": "secret" }'"#;
+    let helper =
+        r#"[ "${server%:*}" = 127.0.0.1 ] && echo '{ "Username": "gate", "Secret": "secret" }'"#;
     assert_eq!(push().credential_helper(helper).succeeds(), auth);
 }
 
