@@ -1,214 +1,121 @@
-//! Horizontal bars, stacked, as an SVG that reads well on light and dark pages.
+//! Pictures as SVG, drawn by plotters: stacked bars, and lines over the requests so far.
 
-use std::fmt::Write as _;
+use anyhow::Result;
+use plotters::coord::types::RangedCoordf64;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// How long a bar of some value is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scale {
-    /// In proportion.
-    Linear,
-    /// In proportion to the logarithm, where bars have but one part.
-    Log,
-}
+use crate::table::thousands;
 
-/// A bar.
-#[derive(Clone, Debug)]
-pub struct Bar {
-    /// What stands before it.
-    pub label: String,
-    /// What stands behind it.
-    pub note: String,
-    /// Its parts, in the order of the chart's series.
-    pub parts: Vec<f64>,
-    /// Whether its texts are bold.
-    pub ours: bool,
-}
+const GREY: RGBColor = RGBColor(0x9a, 0xa7, 0xb5);
+const BLUE: RGBColor = RGBColor(0x4c, 0x86, 0xc6);
+const RED: RGBColor = RGBColor(0xd0, 0x47, 0x2f);
+const GREEN: RGBColor = RGBColor(0x7a, 0x9a, 0x5a);
+const TITLE: (&str, i32) = ("sans-serif", 20);
+const LABEL: (&str, i32) = ("sans-serif", 16);
+const WIDTH: u32 = 820;
+/// Height of a row of a bar chart, and of what is above and below all rows.
+const ROW: u32 = 22;
+const FRAME: u32 = 84;
 
-/// A chart.
-#[derive(Clone, Debug)]
-pub struct Chart {
-    /// What it shows.
-    pub title: &'static str,
-    /// The names of the parts; none if there is only one.
-    pub series: Vec<&'static str>,
-    /// How long bars are.
-    pub scale: Scale,
-    /// Headings, and the bars below each.
-    pub groups: Vec<(String, Vec<Bar>)>,
-}
+/// A label, and the parts of a bar in the order of the series; a label without parts is a heading.
+pub type Bar = (String, Vec<f64>);
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
-const WIDTH: f64 = 820.0;
-/// Where bars begin, and where the longest one ends.
-const LEFT: f64 = 220.0;
-const RIGHT: f64 = 720.0;
-const ROW: f64 = 22.0;
-/// Room for the marks below the bars.
-const FOOT: f64 = 34.0;
-/// Fill of each part; light page, dark page.
-const COLOURS: [(&str, &str); 4] = [
-    ("#9aa7b5", "#66717d"),
-    ("#4c86c6", "#5b96d8"),
-    ("#d0472f", "#ff8a70"),
-    ("#7a9a5a", "#86ab62"),
-];
-
-impl Chart {
-    /// The SVG.
-    pub fn svg(&self) -> String {
-        let most = self.bars().map(|bar| bar.parts.iter().sum()).fold(1.0, f64::max);
-        let ticks = ticks(self.scale, most);
-        let length = |value: f64| match self.scale {
-            Scale::Linear => value / most * (RIGHT - LEFT),
-            Scale::Log => (value / ticks[0]).ln() / (most / ticks[0]).ln() * (RIGHT - LEFT),
-        };
-        let mut top = if self.series.is_empty() { 48.0 } else { 72.0 };
-        let first = top;
-        let mut rows = String::new();
-        for (heading, bars) in &self.groups {
-            if !heading.is_empty() {
-                top += ROW + 6.0;
-                text(&mut rows, "h", 16.0, top - 8.0, heading);
-            }
-            for bar in bars {
-                let class = if bar.ours { " b" } else { "" };
-                text(&mut rows, &format!("e{class}"), LEFT - 10.0, top + 15.0, &bar.label);
-                let mut x = LEFT;
-                for (i, &part) in bar.parts.iter().enumerate().filter(|(_, part)| **part > 0.0) {
-                    // A part that is there can be seen.
-                    let width = length(part).max(1.0);
-                    let y = top + 3.0;
-                    let _ = writeln!(
-                        rows,
-                        "<rect class=\"c{i}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"16\"/>"
-                    );
-                    x += width;
-                }
-                text(&mut rows, &format!("n{class}"), x + 7.0, top + 15.0, &bar.note);
-                top += ROW;
-            }
+/// A chart of horizontal bars. `series` names their parts; the label `bold` is bold.
+pub fn bars(title: &str, series: &[&str], bars: &[Bar], bold: &str) -> Result<String> {
+    let most = bars.iter().map(|(_, parts)| parts.iter().sum()).fold(1.0, f64::max);
+    let mut svg = String::new();
+    {
+        let size = (WIDTH, bars.len() as u32 * ROW + FRAME);
+        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        root.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&root)
+            .margin(12)
+            .caption(title, TITLE)
+            .x_label_area_size(28)
+            .y_label_area_size(190)
+            .build_cartesian_2d(0.0..most * 1.12, bars.len() as f64..0.0)?;
+        let mut mesh = chart.configure_mesh();
+        mesh.disable_y_mesh().disable_y_axis().light_line_style(TRANSPARENT).label_style(LABEL);
+        mesh.x_labels(6).x_label_formatter(&|value| thousands(*value)).draw()?;
+        for (i, (name, colour)) in series.iter().zip([GREY, BLUE, RED, GREEN]).enumerate() {
+            let parts = bars.iter().enumerate().filter_map(|(row, (_, parts))| {
+                let (start, y) = (parts.get(..i)?.iter().sum::<f64>(), row as f64);
+                let corners = [(start, y + 0.15), (start + parts.get(i)?, y + 0.85)];
+                Some(Rectangle::new(corners, colour.filled()))
+            });
+            let swatch =
+                move |(x, y)| Rectangle::new([(x, y - 6), (x + 12, y + 6)], colour.filled());
+            chart.draw_series(parts)?.label(*name).legend(swatch);
         }
-        let marks: Vec<_> = ticks.iter().map(|&tick| (length(tick), thousands(tick))).collect();
-        self.page(&rows, first, top, &marks)
+        texts(&mut chart, bars, bold)?;
+        legend(&mut chart, SeriesLabelPosition::UpperRight)?;
+        root.present()?;
     }
+    Ok(svg)
+}
 
-    fn bars(&self) -> impl Iterator<Item = &Bar> {
-        self.groups.iter().flat_map(|(_, bars)| bars)
-    }
+/// The label before each bar, and its sum behind it.
+fn texts(chart: &mut Chart<'_, '_>, bars: &[Bar], bold: &str) -> Result<()> {
+    let at = |x, y, text, (offset, side), style| {
+        let anchor = Pos::new(side, VPos::Center);
+        let font = FontDesc::from(LABEL).style(style).color(&BLACK).pos(anchor);
+        EmptyElement::at((x, y)) + Text::new(text, (offset, 0), font)
+    };
+    let texts = bars.iter().enumerate().flat_map(|(row, (label, parts))| {
+        let strong = parts.is_empty() || label == bold;
+        let style = if strong { FontStyle::Bold } else { FontStyle::Normal };
+        let (y, sum) = (row as f64 + 0.5, parts.iter().sum());
+        let note = if parts.is_empty() { String::new() } else { thousands(sum) };
+        [
+            at(0.0, y, label.clone(), (-8, HPos::Right), style),
+            at(sum, y, note, (6, HPos::Left), style),
+        ]
+    });
+    chart.draw_series(texts)?;
+    Ok(())
+}
 
-    fn page(&self, rows: &str, first: f64, end: f64, marks: &[(f64, String)]) -> String {
-        let mut svg = head(self.title, WIDTH, end + FOOT);
-        let mut x = 16.0;
-        for (i, name) in self.series.iter().enumerate() {
-            let _ = writeln!(
-                svg,
-                "<rect class=\"c{i}\" x=\"{x:.1}\" y=\"44\" width=\"12\" height=\"12\"/>"
-            );
-            text(&mut svg, "n", x + 18.0, 55.0, name);
-            // A letter takes about this much.
-            x += 46.0 + 7.2 * name.chars().count() as f64;
+/// A chart of two lines, from zero, over the requests so far; the warm-up is shaded.
+pub fn lines(title: &str, lines: [(&str, Vec<(f64, f64)>); 2], warm_up: f64) -> Result<String> {
+    let points = || lines.iter().flat_map(|(_, points)| points);
+    let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(1.0, f64::max);
+    let (wide, high) = (most(|point| point.0), most(|point| point.1) * 1.15);
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, (WIDTH, 300)).into_drawing_area();
+        root.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&root)
+            .margin(12)
+            .margin_right(40)
+            .caption(title, TITLE)
+            .x_label_area_size(44)
+            .y_label_area_size(44)
+            .build_cartesian_2d(0.0..wide, 0.0..high)?;
+        let number = |value: &f64| thousands(*value);
+        let mut mesh = chart.configure_mesh();
+        mesh.disable_x_mesh().light_line_style(TRANSPARENT).label_style(LABEL).x_desc("requests");
+        mesh.x_labels(6).y_labels(5).x_label_formatter(&number).y_label_formatter(&number);
+        mesh.draw()?;
+        let shade = GREY.mix(0.2).filled();
+        let swatch = move |(x, y)| Rectangle::new([(x, y - 6), (x + 12, y + 6)], shade);
+        let warm_up = Rectangle::new([(0.0, 0.0), (warm_up, high)], shade);
+        chart.draw_series([warm_up])?.label("warm-up").legend(swatch);
+        for ((name, points), colour) in lines.iter().zip([RED, BLUE]) {
+            let style = colour.stroke_width(2);
+            let swatch = move |(x, y)| PathElement::new([(x, y), (x + 12, y)], style);
+            let line = LineSeries::new(points.iter().copied(), style);
+            chart.draw_series(line)?.label(*name).legend(swatch);
         }
-        for (at, mark) in marks {
-            let x = LEFT + at;
-            let _ = writeln!(
-                svg,
-                "<line class=\"g\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{first:.1}\" y2=\"{:.1}\"/>",
-                end + 4.0
-            );
-            text(&mut svg, "a", x, end + 20.0, mark);
-        }
-        svg + rows + "</svg>\n"
+        legend(&mut chart, SeriesLabelPosition::LowerRight)?;
+        root.present()?;
     }
+    Ok(svg)
 }
 
-/// The beginning of a picture: how everything looks, and its title.
-pub fn head(title: &str, width: f64, height: f64) -> String {
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-         width=\"{width}\" height=\"{height}\" role=\"img\">\n<title>{}</title>\n<style>\n",
-        escape(title)
-    );
-    svg += "text{font:13px system-ui,'Segoe UI',Helvetica,Arial,sans-serif;fill:#1f2328}\n\
-            .t{font-size:16px;font-weight:600}.h,.b{font-weight:600}.e{text-anchor:end}\n\
-            .a{font-size:12px;text-anchor:middle;fill:#59636e}.n{fill:#59636e}.b{fill:#1f2328}\n\
-            .p{fill:#fff}.g{stroke:#d1d9e0}\n\
-            .n{paint-order:stroke;stroke:#fff;stroke-width:5px;stroke-linejoin:round}\n";
-    let (mut light, mut dark) = (String::new(), String::new());
-    for (i, (on_light, on_dark)) in COLOURS.iter().enumerate() {
-        let _ = write!(light, ".c{i}{{fill:{on_light}}}");
-        let _ = write!(dark, ".c{i}{{fill:{on_dark}}}");
-    }
-    let _ = write!(
-        svg,
-        "{light}\n@media(prefers-color-scheme:dark){{text{{fill:#f0f6fc}}.a,.n{{fill:#9198a1}}\
-         .b{{fill:#f0f6fc}}.p{{fill:#0d1117}}.g{{stroke:#3d444d}}.n{{stroke:#0d1117}}{dark}}}\n</style>\n\
-         <rect class=\"p\" width=\"100%\" height=\"100%\" rx=\"6\"/>\n"
-    );
-    text(&mut svg, "t", 16.0, 28.0, title);
-    svg
-}
-
-/// A text at some place.
-pub fn text(svg: &mut String, class: &str, x: f64, y: f64, text: &str) {
-    let _ =
-        writeln!(svg, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>", escape(text));
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-/// Where marks stand: a few round numbers, or powers of ten.
-pub fn ticks(scale: Scale, most: f64) -> Vec<f64> {
-    match scale {
-        Scale::Linear => {
-            let power = 10_f64.powf(most.log10().floor());
-            let steps = [power / 5.0, power / 2.0, power, power * 2.0];
-            let step = steps.into_iter().find(|step| most / step <= 6.0).unwrap_or(power * 5.0);
-            (0..).map(|i| f64::from(i) * step).take_while(|&tick| tick <= most).collect()
-        }
-        Scale::Log => (2..).map(|i| 10_f64.powi(i)).take_while(|&tick| tick <= most).collect(),
-    }
-}
-
-/// A whole number with commas.
-pub fn thousands(number: f64) -> String {
-    let digits = format!("{:.0}", number.abs());
-    let mut text = if number < 0.0 && digits != "0" { "-".to_owned() } else { String::new() };
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_have_commas() {
-        let numbers = [0.0, -0.2, 7.0, 999.6, 12_345.0, -1_234_567.0];
-        let texts = ["0", "0", "7", "1,000", "12,345", "-1,234,567"];
-        assert_eq!(numbers.map(thousands), texts);
-    }
-
-    #[test]
-    fn marks_are_round_and_few() {
-        assert_eq!(ticks(Scale::Linear, 43_000.0), [0.0, 10e3, 20e3, 30e3, 40e3]);
-        assert_eq!(ticks(Scale::Linear, 9.0), [0.0, 2.0, 4.0, 6.0, 8.0]);
-        assert_eq!(ticks(Scale::Log, 72_000.0), [100.0, 1000.0, 10_000.0]);
-    }
-
-    #[test]
-    fn a_bar_is_as_long_as_its_parts() {
-        let bar =
-            Bar { label: "a < b".into(), note: "4".into(), parts: vec![3.0, 1.0], ours: true };
-        let groups = vec![(String::new(), vec![bar])];
-        let svg = Chart { title: "t", series: vec!["x", "y"], scale: Scale::Linear, groups }.svg();
-        assert!(svg.contains("x=\"220.0\" y=\"75.0\" width=\"375.0\""), "{svg}");
-        assert!(svg.contains("x=\"595.0\" y=\"75.0\" width=\"125.0\""), "{svg}");
-        assert!(svg.contains("a &lt; b"), "{svg}");
-    }
+fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>, position: SeriesLabelPosition) -> Result<()> {
+    let mut labels = chart.configure_series_labels();
+    labels.position(position).background_style(WHITE).label_font(LABEL).draw()?;
+    Ok(())
 }

@@ -1,134 +1,88 @@
-//! What is measured: filters that decide by the committed policy, and the requests that they get.
+//! The filters that are compared, each in a listener of its own, and the requests that they get.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use header_gate_cli::build;
+use header_gate_cli::build::variant::Variant;
+use header_gate_envoy::config::{Listener, config};
+use header_gate_envoy::http1::Connection;
+use header_gate_envoy::{ACTIVE, Envoy, NEWEST, Options, install, until};
 use header_gate_policy::Policy;
 use serde_json::{Value, json};
 
 use crate::tools;
-use header_gate_cli::build;
-use header_gate_cli::build::variant::Variant;
-use header_gate_envoy::config::Listener;
-use header_gate_envoy::http1::Connection;
 
-/// What the routes behind a filter answer with.
+/// No filter: what the others are compared with.
+pub const NO_FILTER: &str = "no filter";
+/// The plugin as it ships.
+pub const OURS: &str = "header-gate";
+/// The plugin with feature `log`.
+pub const LOG: &str = "header-gate, feature log";
+/// The plugin with feature `sdk`.
+pub const SDK: &str = "header-gate, feature sdk";
+/// The plugin as the second filter, behind [`RBAC`].
+pub const BEHIND: &str = "header-gate behind RBAC";
+/// `benches/floor.wat`, the same rule written by hand.
+pub const FLOOR: &str = "floor (hand-written WAT)";
+/// `benches/empty.wat`, which Envoy never calls.
+pub const EMPTY: &str = "module without callbacks";
+/// `baseline/`, the same rule as one writes it with the SDK.
+pub const BASELINE: &str = "SDK baseline";
+/// Envoy's native filter with the same rule, and a denial of its own.
+pub const RBAC: &str = "Envoy's RBAC filter";
+/// Envoy's Lua filter with the same rule and denial.
+pub const LUA: &str = "Envoy's Lua filter";
+
+/// The status of the route behind each filter, and of RBAC's denial.
 const UPSTREAM: u16 = 200;
-/// What Envoy's RBAC filter answers with.
 const FORBIDDEN: u16 = 403;
 
-/// A listener's filter.
+/// The committed policy.
+pub fn policy(root: &Path) -> Result<Policy> {
+    Ok(Policy::read(&root.join("policy.toml"))?)
+}
+
+/// A listener with a filter.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// Its name, in data and in tables.
+    /// Its name in samples and tables, and the listener's.
     pub name: &'static str,
     listener: Listener,
-    /// The status of a request that does not pass; none if every request passes.
+    /// The status of a denial; none if every request passes.
     denies: Option<u16>,
 }
 
-/// The name of the listener without any filter, which the others are compared with.
-pub const NO_FILTER: &str = "no filter";
-/// The name of the plugin as it ships.
-pub const OURS: &str = "header-gate";
-/// The name of the plugin with feature `log`.
-pub const LOG: &str = "header-gate, feature log";
-/// The name of the plugin on the SDK.
-pub const SDK: &str = "header-gate, feature sdk";
-/// The name of the plugin as the second filter.
-pub const BEHIND: &str = "header-gate behind RBAC";
-/// The name of `benches/floor.wat`.
-pub const FLOOR: &str = "floor (hand-written WAT)";
-/// The name of `benches/empty.wat`.
-pub const EMPTY: &str = "module without callbacks";
-/// The name of the plain plugin.
-pub const BASELINE: &str = "plain SDK plugin";
-/// The name of Envoy's native filter.
-pub const RBAC: &str = "Envoy's RBAC filter";
-/// The name of Envoy's Lua filter.
-pub const LUA: &str = "Envoy's Lua filter";
-
 impl Filter {
-    /// No filter.
-    pub fn none() -> Self {
-        Self { name: NO_FILTER, listener: Listener::new(NO_FILTER), denies: None }
-    }
-
-    /// The plugin behind Envoy's native filter with the same rule.
-    pub fn behind(policy: &Policy, plugin: &Path) -> Self {
-        let listener = Listener::new(BEHIND).filter(rbac(policy)).wasm(plugin);
-        Self { name: BEHIND, listener, denies: Some(FORBIDDEN) }
-    }
-
-    /// A variant of the plugin.
-    pub fn plugin(root: &Path, name: &'static str, variant: &Variant) -> Result<Self> {
-        eprintln!("gate: building {} ...", variant.name());
-        let file = variant.policy_file(root).unwrap_or_else(|| root.join("policy.toml"));
-        let denies = Some(Policy::read(&file)?.deny.status);
-        let listener = Listener::new(name).wasm(&build::artifact(root, variant)?);
+    /// One of the filters above.
+    pub fn new(root: &Path, policy: &Policy, name: &'static str) -> Result<Self> {
+        let listener = Listener::new(name);
+        let artifact = |variant: &Variant| build::artifact(root, variant);
+        let (listener, denies) = match name {
+            NO_FILTER => (listener, None),
+            EMPTY => (listener.wasm(&tools::assemble(root, "empty")?), None),
+            FLOOR => (listener.wasm(&tools::assemble(root, "floor")?), Some(policy.deny.status)),
+            RBAC => (listener.filter(rbac(policy)), Some(FORBIDDEN)),
+            LUA => (listener.filter(lua(policy)), Some(policy.deny.status)),
+            BEHIND => {
+                let plugin = artifact(&Variant::default())?;
+                (listener.filter(rbac(policy)).wasm(&plugin), Some(FORBIDDEN))
+            }
+            OURS => return Ok(Self::plugin(policy, name, &artifact(&Variant::default())?)),
+            LOG => return Ok(Self::plugin(policy, name, &artifact(&Variant::log())?)),
+            SDK => return Ok(Self::plugin(policy, name, &artifact(&Variant::sdk())?)),
+            BASELINE => return Ok(Self::plugin(policy, name, &artifact(&Variant::baseline())?)),
+            _ => bail!("unknown filter `{name}`"),
+        };
         Ok(Self { name, listener, denies })
     }
 
-    /// The committed plugin.
-    pub fn ours(root: &Path) -> Result<Self> {
-        Self::plugin(root, OURS, &Variant::default())
-    }
-
-    /// The plain plugin.
-    pub fn baseline(root: &Path) -> Result<Self> {
-        Self::plugin(root, BASELINE, &Variant::baseline())
-    }
-
-    /// The committed rule, written by hand.
-    pub fn floor(root: &Path, policy: &Policy) -> Result<Self> {
-        let listener = Listener::new(FLOOR).wasm(&tools::assemble(root, "floor")?);
-        Ok(Self { name: FLOOR, listener, denies: Some(policy.deny.status) })
-    }
-
-    /// A module that lets everything pass, as it is never called.
-    pub fn empty(root: &Path) -> Result<Self> {
-        let listener = Listener::new(EMPTY).wasm(&tools::assemble(root, "empty")?);
-        Ok(Self { name: EMPTY, listener, denies: None })
-    }
-
-    /// Envoy's native filter with the rule of `policy`, and an answer of its own.
-    pub fn rbac(policy: &Policy) -> Self {
-        let listener = Listener::new(RBAC).filter(rbac(policy));
-        Self { name: RBAC, listener, denies: Some(FORBIDDEN) }
-    }
-
-    /// Envoy's Lua filter with the rule and the answer of `policy`.
-    pub fn lua(policy: &Policy) -> Self {
-        let accepted = policy.values.iter().map(|value| format!("value == {value:?}"));
-        let headers =
-            policy.deny.headers.iter().map(|(name, value)| format!(", [{name:?}] = {value:?}"));
-        let script = format!(
-            "function envoy_on_request(handle)\n\
-             local value = handle:headers():get({:?})\n\
-             if not ({}) then\n\
-             handle:respond({{ [\":status\"] = \"{}\"{} }}, {:?})\n\
-             end\n\
-             end\n",
-            policy.header,
-            accepted.collect::<Vec<_>>().join(" or "),
-            policy.deny.status,
-            headers.collect::<String>(),
-            policy.deny.body,
-        );
-        let listener = Listener::new(LUA).filter(json!({
-            "name": "lua",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
-                "default_source_code": { "inline_string": script },
-            },
-        }));
-        Self { name: LUA, listener, denies: Some(policy.deny.status) }
-    }
-
-    /// The listener to put into Envoy's configuration.
-    pub fn listener(&self) -> &Listener {
-        &self.listener
+    /// A plugin that decides by `policy`.
+    pub fn plugin(policy: &Policy, name: &'static str, module: &Path) -> Self {
+        let listener = Listener::new(name).wasm(module);
+        Self { name, listener, denies: Some(policy.deny.status) }
     }
 
     /// Whether it is a WebAssembly module.
@@ -140,6 +94,45 @@ impl Filter {
     pub fn status(&self, request: &Request) -> u16 {
         self.denies.filter(|_| !request.passes).unwrap_or(UPSTREAM)
     }
+}
+
+/// The plugin in `module`, or the one that is built.
+pub fn ours(root: &Path, policy: &Policy, module: Option<&Path>) -> Result<Filter> {
+    match module {
+        Some(module) => Ok(Filter::plugin(policy, OURS, module)),
+        None => Filter::new(root, policy, OURS),
+    }
+}
+
+/// Several of the filters above.
+pub fn all(root: &Path, policy: &Policy, names: &[&'static str]) -> Result<Vec<Filter>> {
+    names.iter().map(|name| Filter::new(root, policy, name)).collect()
+}
+
+/// Envoy's configuration with a listener for each filter.
+pub fn configuration(filters: &[Filter]) -> String {
+    let listeners: Vec<_> = filters.iter().map(|filter| filter.listener.clone()).collect();
+    let mut config = config(&listeners);
+    // A flush every five seconds would cost 300,000 instructions at whichever filter is measured.
+    config["stats_flush_on_admin"] = true.into();
+    config.to_string()
+}
+
+/// Starts Envoy with these filters, and waits until each worker has the virtual machines of all.
+pub fn start(root: &Path, filters: &[Filter], options: &Options) -> Result<Envoy> {
+    let binary = install(root, NEWEST)?;
+    let envoy = Envoy::start(Command::new(binary), &configuration(filters), options)?;
+    let modules = filters.iter().filter(|filter| filter.is_module()).count() as f64;
+    let expected = modules * virtual_machines(options.concurrency);
+    until(|| Ok((envoy.stat(ACTIVE)?.unwrap_or_default() == expected).then_some(())))
+        .with_context(|| format!("Envoy does not have its {expected} virtual machines"))?;
+    Ok(envoy)
+}
+
+/// Virtual machines of a plugin: each worker's, the main thread's, and the one that the others are
+/// cloned from.
+pub fn virtual_machines(workers: u32) -> f64 {
+    f64::from(workers + 2)
 }
 
 fn rbac(policy: &Policy) -> Value {
@@ -159,10 +152,54 @@ fn rbac(policy: &Policy) -> Value {
     })
 }
 
-/// A request, the same to every filter.
+fn lua(policy: &Policy) -> Value {
+    let accepted = policy.values.iter().map(|value| format!("value == {value:?}"));
+    let headers =
+        policy.deny.headers.iter().map(|(name, value)| format!(", [{name:?}] = {value:?}"));
+    let script = format!(
+        "function envoy_on_request(handle)\n\
+         local value = handle:headers():get({:?})\n\
+         if not ({}) then\n\
+         handle:respond({{ [\":status\"] = \"{}\"{} }}, {:?})\n\
+         end\n\
+         end\n",
+        policy.header,
+        accepted.collect::<Vec<_>>().join(" or "),
+        policy.deny.status,
+        headers.collect::<String>(),
+        policy.deny.body,
+    );
+    json!({
+        "name": "lua",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+            "default_source_code": { "inline_string": script },
+        },
+    })
+}
+
+/// Writes `policy` to a file under `target/lab`, from which a plugin can be built.
+pub fn policy_file(root: &Path, name: &str, policy: &Policy) -> Result<PathBuf> {
+    let Policy { header, values, deny, .. } = policy;
+    let text = toml::to_string(&json!({
+        "header": header,
+        "values": values,
+        "deny": {
+            "status": deny.status,
+            "headers": deny.headers,
+            "body": deny.body,
+            "details": deny.details,
+        },
+    }))?;
+    let file = tools::folder(root)?.join(name).with_extension("toml");
+    fs::write(&file, text).with_context(|| file.display().to_string())?;
+    Ok(file)
+}
+
+/// A GET, the same for every filter.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Its name, in data and in tables.
+    /// Its name in samples and tables.
     pub name: String,
     /// Its fields without `Host`.
     pub fields: Vec<(String, String)>,
@@ -170,87 +207,70 @@ pub struct Request {
     passes: bool,
 }
 
+/// The names of the three paths.
+pub const PATHS: [&str; 3] = ["allow", "wrong value", "no header"];
+
 impl Request {
-    /// A request with an accepted value.
-    pub fn allow(policy: &Policy) -> Self {
-        Self::with(policy, "allow", Some(policy.values[0].clone()), true)
-    }
-
-    /// A request with a value of the right length that is not accepted.
-    pub fn wrong(policy: &Policy) -> Self {
-        let accepted = &policy.values[0];
-        let mut value = accepted.clone();
-        value.pop();
-        // The one character of these that makes no accepted value.
-        let last = "xyz".chars().find(|&c| !policy.values.contains(&format!("{value}{c}")));
-        value.extend(last);
-        Self::with(policy, "wrong value", Some(value), false)
-    }
-
-    /// A request without the header.
-    pub fn missing(policy: &Policy) -> Self {
-        Self::with(policy, "no header", None, false)
-    }
-
-    /// The three of them.
+    /// A request on each path: an accepted value, another one of the same length, and no header.
     pub fn paths(policy: &Policy) -> [Self; 3] {
-        [Self::allow(policy), Self::wrong(policy), Self::missing(policy)]
+        let accepted = policy.values[0].clone();
+        let mut wrong = accepted.clone();
+        wrong.pop();
+        // One of these makes no accepted value.
+        wrong.extend("xyz".chars().find(|&c| !policy.values.contains(&format!("{wrong}{c}"))));
+        let request = |name: &str, value: Option<String>| Self {
+            name: name.to_owned(),
+            fields: value.into_iter().map(|value| (policy.header.clone(), value)).collect(),
+            passes: name == PATHS[0],
+        };
+        let [allow, wrong_value, missing] = PATHS;
+        [request(allow, Some(accepted)), request(wrong_value, Some(wrong)), request(missing, None)]
     }
 
-    /// A request with a value that is far too long.
-    pub fn long(policy: &Policy, size: usize) -> Self {
-        Self::with(policy, &format!("wrong value of {size} bytes"), Some("x".repeat(size)), false)
+    /// The same request with a value of `size` bytes.
+    #[must_use]
+    pub fn long(mut self, size: usize) -> Self {
+        self.fields.iter_mut().for_each(|(_, value)| *value = "x".repeat(size));
+        Self { name: format!("{} of {size} bytes", self.name), ..self }
     }
 
-    fn with(policy: &Policy, name: &str, value: Option<String>, passes: bool) -> Self {
-        let fields = value.map(|value| (policy.header.clone(), value)).into_iter().collect();
-        Self { name: name.to_owned(), fields, passes }
-    }
-
-    /// The same request with other fields in front, so that there are `fields` in all, `Host`
-    /// among them.
+    /// The same request with other fields in front, so that there are `fields` with `Host`.
+    #[must_use]
     pub fn padded(mut self, fields: usize) -> Self {
         let others = fields.saturating_sub(1 + self.fields.len());
         let other = |i| (format!("x-field-{i:02}"), format!("the value of field {i:02}"));
         self.fields.splice(0..0, (1..=others).map(other));
-        self.name = format!("{}, {fields} fields", self.name);
-        self
-    }
-
-    /// Sends the request `times` times, and holds every answer to the status it has to have.
-    pub fn send(&self, connection: &mut Connection, filter: &Filter, times: u32) -> Result<()> {
-        let fields: Vec<_> =
-            self.fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
-        let expected = filter.status(self);
-        for _ in 0..times {
-            let about = || format!("{}, {}", filter.name, self.name);
-            let answer = connection.send("GET", "/", &fields, b"").with_context(about)?;
-            ensure!(
-                answer.status == expected,
-                "{}: answered {} instead of {expected}",
-                about(),
-                answer.status
-            );
-        }
-        Ok(())
+        Self { name: format!("{}, {fields} fields", self.name), ..self }
     }
 }
 
-/// The committed policy with another list of values or headers, as a file below `target/cost`.
-pub fn policy_file(root: &Path, name: &str, policy: &Policy) -> Result<std::path::PathBuf> {
-    let mut document = toml_edit::DocumentMut::new();
-    document["header"] = toml_edit::value(&policy.header);
-    document["values"] = toml_edit::value(policy.values.iter().collect::<toml_edit::Array>());
-    let mut deny = toml_edit::Table::new();
-    deny["status"] = toml_edit::value(i64::from(policy.deny.status));
-    let pairs = policy.deny.headers.iter().map(|(name, value)| {
-        toml_edit::Value::from([name, value].into_iter().collect::<toml_edit::Array>())
-    });
-    deny["headers"] = toml_edit::value(pairs.collect::<toml_edit::Array>());
-    deny["body"] = toml_edit::value(&policy.deny.body);
-    deny["details"] = toml_edit::value(&policy.deny.details);
-    document["deny"] = toml_edit::Item::Table(deny);
-    let file = tools::folder(root)?.join(name).with_extension("toml");
-    fs::write(&file, document.to_string()).with_context(|| file.display().to_string())?;
-    Ok(file)
+/// A connection to the listener of a filter.
+#[derive(Debug)]
+pub struct Client<'a> {
+    filter: &'a Filter,
+    connection: Connection,
+}
+
+impl<'a> Client<'a> {
+    /// Connects, and sends each of these requests 1,500 times: V8 has compiled by then what it will
+    /// compile.
+    pub fn warmed_up(envoy: &Envoy, filter: &'a Filter, requests: &[Request]) -> Result<Self> {
+        let connection = Connection::open(envoy.port(filter.name)?)?;
+        let mut client = Self { filter, connection };
+        requests.iter().try_for_each(|request| client.send(request, 1500))?;
+        Ok(client)
+    }
+
+    /// Sends `request` so many times, and checks the status of every answer.
+    pub fn send(&mut self, request: &Request, times: u32) -> Result<()> {
+        let fields: Vec<_> =
+            request.fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
+        let expected = self.filter.status(request);
+        for _ in 0..times {
+            let about = || format!("{}, {}", self.filter.name, request.name);
+            let status = self.connection.send("GET", "/", &fields, b"").with_context(about)?.status;
+            ensure!(status == expected, "{}: status {status} instead of {expected}", about());
+        }
+        Ok(())
+    }
 }

@@ -2,10 +2,12 @@
 
 pub mod chart;
 pub mod cost;
-pub mod data;
 pub mod differ;
+pub mod draw;
 pub mod filter;
-pub mod plot;
-pub mod report;
+pub mod request;
+pub mod rule;
+pub mod samples;
 pub mod soak;
+pub mod table;
 pub mod tools;

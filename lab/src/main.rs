@@ -2,24 +2,31 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
-use header_gate_cli::root;
-use header_gate_lab::{cost, differ, report, soak};
-use lexopt::{Arg, Parser};
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use header_gate_lab::{cost, differ, draw, soak};
 
-const HELP: &str = "\
-Usage: lab COMMAND [OPTIONS]
+/// Measures the plugin and its rivals, and tries to break it
+///
+/// Samples are written to docs/*/*.toml, and drawn in docs/*.md and docs/*.svg.
+#[derive(Parser)]
+#[command(name = "lab")]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
 
-  cost    measures what a filter costs Envoy (docs/cost.md)
-  differ  compares the plugin with other statements of its rule (docs/robustness.md)
-  soak    sends the plugin millions of requests (docs/robustness.md)
-  draw    draws docs/cost.md and docs/robustness.md from what was measured
-
-lab COMMAND --help tells more.
-";
+#[derive(Subcommand)]
+enum Command {
+    Cost(cost::Options),
+    Differ(differ::Options),
+    Soak(soak::Options),
+    /// Draws docs/cost.md, docs/robustness.md and their pictures from the committed samples
+    Draw,
+}
 
 fn main() -> ExitCode {
-    match run(Parser::from_env()) {
+    match run(&Options::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -28,20 +35,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(mut args: Parser) -> Result<()> {
-    match args.next()? {
-        Some(Arg::Value(name)) if name == "cost" => cost::run(&root(), args),
-        Some(Arg::Value(name)) if name == "differ" => differ::run(&root(), args),
-        Some(Arg::Value(name)) if name == "soak" => soak::run(&root(), args),
-        Some(Arg::Value(name)) if name == "draw" => report::run(&root(), args),
-        Some(Arg::Long("help") | Arg::Short('h')) => {
-            print!("{HELP}");
-            Ok(())
-        }
-        Some(Arg::Value(name)) => {
-            bail!("there is no command `{}`; --help lists them", name.display())
-        }
-        Some(other) => bail!("{}; --help lists what there is", other.unexpected()),
-        None => bail!("a command is missing; --help lists them"),
+fn run(command: &Command) -> Result<()> {
+    let root = header_gate_cli::root();
+    let (samples, complete) = match command {
+        Command::Cost(options) => cost::run(&root, options)?,
+        Command::Differ(options) => differ::run(&root, options)?,
+        Command::Soak(options) => soak::run(&root, options)?,
+        Command::Draw => return draw::draw(&root),
+    };
+    println!("{}", draw::tables(&samples)?);
+    if complete {
+        samples.write(&root)?;
+        draw::draw(&root)?;
     }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Envoy under callgrind: instructions of a stretch of time, and how many of them are a module's.
+//! Envoy under callgrind: instructions between two points in time, and how many of them V8 made.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,17 +8,17 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-
-use crate::tools;
 use header_gate_envoy::{Envoy, Options};
-use header_gate_system::command as process;
+use header_gate_system::command;
 use header_gate_system::process::Folder;
 
-/// Most modules in one Envoy: valgrind runs out of addresses for their memories after that, and
-/// Envoy then lets every request through.
+use crate::tools::apt_program;
+
+/// Most modules in one Envoy: with more, valgrind runs out of addresses for their memories, and Envoy
+/// then lets every request pass.
 pub const MODULES: usize = 4;
 
-/// An Envoy of one worker under callgrind, which does not count until it is told to.
+/// An Envoy with one worker under callgrind, which does not count until it is told to.
 pub struct Callgrind {
     /// The Envoy.
     pub envoy: Envoy,
@@ -32,20 +32,20 @@ pub struct Callgrind {
 pub struct Count {
     /// Of the whole process.
     pub all: u64,
-    /// Of code that V8 made: the module's own, and what leads into and out of it.
+    /// Of code that V8 made at run time: a module's functions, and the entries and exits around them.
     pub guest: u64,
 }
 
 /// Valgrind's version.
 pub fn version() -> Result<String> {
-    process::ask(Command::new(tools::find_or_install("valgrind", "valgrind")?).arg("--version"))
+    command::ask(Command::new(apt_program("valgrind", "valgrind")?).arg("--version"))
 }
 
 impl Callgrind {
-    /// Starts `binary` with `config`; components log by `log`.
+    /// Starts `binary` with `config`; `log` is what components log.
     pub fn start(binary: &Path, config: &str, log: &'static str) -> Result<Self> {
-        let valgrind = tools::find_or_install("valgrind", "valgrind")?;
-        let control = tools::find_or_install("callgrind_control", "valgrind")?;
+        let valgrind = apt_program("valgrind", "valgrind")?;
+        let control = apt_program("callgrind_control", "valgrind")?;
         let folder = Folder::new().context("no temporary folder for callgrind")?;
         let mut command = Command::new(valgrind);
         command
@@ -53,9 +53,12 @@ impl Callgrind {
             .arg(format!("--callgrind-out-file={}", folder.path().join("out").display()))
             .arg(format!("--vgdb-prefix={}", folder.path().join("vgdb").display()))
             .arg(binary);
-        let patience = Duration::from_mins(5);
-        let options =
-            Options { concurrency: 1, component_log_level: log, patience, ..Options::default() };
+        let options = Options {
+            concurrency: 1,
+            component_log_level: log,
+            patience: Duration::from_mins(5),
+            ..Options::default()
+        };
         let envoy = Envoy::start(command, config, &options)?;
         Ok(Self { envoy, folder, control, dumps: 0 })
     }
@@ -74,7 +77,7 @@ impl Callgrind {
         let dump = fs::read_to_string(&file).context("callgrind has written no dump")?;
         fs::remove_file(&file)?;
         let maps = fs::read_to_string(format!("/proc/{}/maps", self.envoy.pid()))
-            .context("the maps of Envoy's memory cannot be read")?;
+            .context("the map of Envoy's memory cannot be read")?;
         parse(&dump, &files(&maps))
     }
 
@@ -82,9 +85,9 @@ impl Callgrind {
         let mut command = Command::new(&self.control);
         command.arg(format!("--vgdb-prefix={}", self.folder.path().join("vgdb").display()));
         command.args(arguments).arg(self.envoy.pid().to_string());
-        let said = tools::run(&mut command, Duration::from_mins(1))?;
+        let output = command::run(&mut command, Duration::from_mins(1))?;
         self.envoy.check()?;
-        ensure!(said.contains("OK."), "callgrind_control {}: {}", arguments[0], said.trim());
+        ensure!(output.contains("OK."), "callgrind_control {}: {}", arguments[0], output.trim());
         Ok(())
     }
 }
@@ -102,8 +105,8 @@ fn files(maps: &str) -> Vec<Range<u64>> {
     ranges.collect()
 }
 
-/// Reads a dump in callgrind's format. `files` tells code of Envoy that callgrind knows no name of
-/// (the allocator's has a section of its own) from code that was made at run time.
+/// Reads a dump in callgrind's format. Code that has no name is V8's, unless it is in one of `files`:
+/// Envoy's allocator has a section without names.
 fn parse(dump: &str, files: &[Range<u64>]) -> Result<Count> {
     let mut names = HashMap::new();
     let (mut all, mut guest, mut inclusive) = (0, 0, false);
@@ -125,7 +128,7 @@ fn parse(dump: &str, files: &[Range<u64>]) -> Result<Count> {
                     let address = address.and_then(|hex| u64::from_str_radix(hex, 16).ok());
                     made = address.is_some_and(|at| !files.iter().any(|file| file.contains(&at)));
                 }
-                // The next line counts what the called function took, which is counted there too.
+                // The next line repeats what the called function took.
                 "calls" => inclusive = true,
                 _ => {}
             }
@@ -154,7 +157,7 @@ mod tests {
         totals: 53\n";
 
     #[test]
-    fn made_code_is_what_no_file_holds() {
+    fn code_outside_all_files_is_the_guests() {
         let maps = "00001000-00002000 r-xp 00000000 fe:00 77  /bin/envoy\n\
                     200000000000-200000001000 rwxp 00000000 00:00 0\n";
         assert_eq!(parse(DUMP, &files(maps)).unwrap(), Count { all: 53, guest: 30 });

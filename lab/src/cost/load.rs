@@ -1,172 +1,123 @@
-//! Requests per second and latency under wrk, each filter right beside no filter.
+//! Requests per second and latency under wrk, each filter next to no filter.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use header_gate_policy::Policy;
+use anyhow::{Context, Result, bail, ensure};
+use header_gate_envoy::{Envoy, Options};
+use header_gate_system::command;
 
-use crate::data::Data;
-use crate::filter::{Filter, LOG, NO_FILTER, Request, SDK};
+use crate::filter::{
+    self, BASELINE, Client, EMPTY, FLOOR, Filter, LOG, LUA, NO_FILTER, OURS, RBAC, Request, SDK,
+};
+use crate::samples::Samples;
 use crate::tools;
-use header_gate_cli::build::Builder;
-use header_gate_cli::build::variant::Variant;
-use header_gate_envoy::config::config;
-use header_gate_envoy::http1::Connection;
-use header_gate_envoy::{self as envoy, Envoy, NEWEST, Options};
 
 /// Connections that wrk keeps busy.
 const CONNECTIONS: u32 = 16;
-/// Requests to each filter before anything is measured.
-const WARM_UP: u32 = 1500;
+/// The group of the samples.
+pub const GROUP: &str = "load";
+/// Requests per second; median latency; the latency that one request in a hundred exceeds.
+pub const KEYS: [&str; 3] = ["requests per second", "p50 us", "p99 us"];
+/// The filters, in this order.
+pub const FILTERS: [&str; 8] = [EMPTY, RBAC, LUA, FLOOR, OURS, LOG, SDK, BASELINE];
 
-/// How long it is measured.
-#[derive(Clone, Copy, Debug)]
-pub struct Effort {
-    /// Rounds of pairs.
-    pub rounds: usize,
-    /// Seconds of each of the four runs of a pair and its reverse.
-    pub seconds: u32,
+/// Runs of wrk without the filter, and with it right beside them.
+#[derive(Clone, Default)]
+struct Runs {
+    without: Vec<[f64; 3]>,
+    with: Vec<[f64; 3]>,
 }
 
-/// Requests per second.
-pub const RATE: &str = "requests per second";
-/// The median latency in microseconds.
-pub const P50: &str = "p50 us";
-/// The latency in microseconds that one request in a hundred exceeds.
-pub const P99: &str = "p99 us";
-
-/// Measures each filter in turn: no filter, the filter, the filter, no filter.
-pub fn measure(root: &Path, effort: Effort) -> Result<Data> {
-    let wrk = tools::find_or_install("wrk", "wrk")?;
-    let policy = Policy::read(&root.join("policy.toml"))?;
-    let binary = envoy::install(root, NEWEST)?;
-    let Effort { rounds, seconds } = effort;
-    let runs = format!("{rounds} rounds of paired runs of {seconds} s, on {}", tools::machine()?);
-    let mut data = Data::new(
-        "cost load",
-        &[
-            ("date", tools::today()?),
-            ("Envoy", format!("{NEWEST} (one worker)")),
-            ("modules made by", Builder::new(root)?.toolchain()?),
-            ("load by", format!("{}, {CONNECTIONS} connections", version(&wrk)?)),
-            ("in", runs),
-        ],
+/// Measures each filter in turn: no filter, the filter, the filter, no filter; each for `seconds`.
+pub fn measure(root: &Path, rounds: usize, seconds: u32) -> Result<Samples> {
+    let wrk = tools::apt_program("wrk", "wrk")?;
+    let details = format!(
+        "one worker, {rounds} rounds of paired runs of {seconds} s by {}, {CONNECTIONS} \
+         connections, {}",
+        version(&wrk)?,
+        tools::machine()?
     );
-    let none = Filter::none();
-    let filters = [
-        Filter::empty(root)?,
-        Filter::floor(root, &policy)?,
-        Filter::ours(root)?,
-        Filter::plugin(root, LOG, &Variant::log())?,
-        Filter::plugin(root, SDK, &Variant::sdk())?,
-        Filter::baseline(root)?,
-        Filter::rbac(&policy),
-        Filter::lua(&policy),
-    ];
+    let mut samples = Samples::new(root, "cost load", details)?;
+    let policy = filter::policy(root)?;
     let requests = Request::paths(&policy);
-    let listeners: Vec<_> =
-        [&none].into_iter().chain(&filters).map(|f| f.listener().clone()).collect();
-    // The lines of modules are dropped, as in a gateway that logs warnings only.
+    let mut filters = vec![Filter::new(root, &policy, NO_FILTER)?];
+    filters.extend(filter::all(root, &policy, &FILTERS)?);
+    // The plugins' log lines are dropped, as in a gateway that logs warnings only.
     let component_log_level = "wasm:warning";
     let options = Options { concurrency: 1, component_log_level, ..Options::default() };
-    let envoy = Envoy::start(Command::new(binary), &config(&listeners).to_string(), &options)?;
-    for filter in [&none].into_iter().chain(&filters) {
-        let mut connection = Connection::open(envoy.port(filter.name)?)?;
-        for request in &requests {
-            request.send(&mut connection, filter, WARM_UP)?;
-        }
+    let envoy = filter::start(root, &filters, &options)?;
+    for filter in &filters {
+        Client::warmed_up(&envoy, filter, &requests)?;
     }
-    let load = |filter: &Filter, request: &Request| -> Result<[f64; 3]> {
-        let (fields, port) = (&request.fields, envoy.port(filter.name)?);
-        let mut command = Command::new(&wrk);
-        command.args(["--threads", "1", "--latency"]);
-        command.arg(format!("--connections={CONNECTIONS}")).arg(format!("--duration={seconds}s"));
-        command.args(fields.iter().flat_map(|(n, v)| ["-H".to_owned(), format!("{n}: {v}")]));
-        command.arg(format!("http://127.0.0.1:{port}/"));
-        let said = tools::run(&mut command, Duration::from_secs(u64::from(seconds) + 30))?;
-        let refused = filter.status(request) >= 300;
-        parse(&said, refused).with_context(|| format!("{}, {}", filter.name, request.name))
-    };
-    let mut samples = vec![vec![Vec::new(); requests.len()]; filters.len()];
+    let script = root.join("lab/src/cost/wrk.lua");
+    let load = |filter, request| run([&wrk, &script], seconds, &envoy, filter, request);
+    let (none, filters) = filters.split_first().context("no filter at all")?;
+    let mut runs = vec![vec![Runs::default(); requests.len()]; filters.len()];
     for round in 0..rounds {
-        eprintln!("gate: load, round {} of {rounds}", round + 1);
+        eprintln!("lab: load, round {} of {rounds}", round + 1);
         for i in 0..filters.len() {
             let f = (i + round) % filters.len();
-            for (r, request) in requests.iter().enumerate() {
-                let (a, b) = (load(&none, request)?, load(&filters[f], request)?);
-                let (c, d) = (load(&filters[f], request)?, load(&none, request)?);
-                samples[f][r].extend([(a, b), (d, c)]);
+            for (request, runs) in requests.iter().zip(&mut runs[f]) {
+                runs.without.push(load(none, request)?);
+                runs.with.push(load(&filters[f], request)?);
+                runs.with.push(load(&filters[f], request)?);
+                runs.without.push(load(none, request)?);
             }
         }
     }
-    for (filter, samples) in filters.iter().zip(&samples) {
-        for (request, samples) in requests.iter().zip(samples) {
-            for (i, key) in [RATE, P50, P99].into_iter().enumerate() {
-                let (without, with): (Vec<_>, Vec<_>) = samples
-                    .iter()
-                    .map(|(none, own): &([f64; 3], [f64; 3])| (none[i], own[i]))
-                    .unzip();
+    for (filter, runs) in filters.iter().zip(&runs) {
+        for (request, Runs { without, with }) in requests.iter().zip(runs) {
+            for (i, key) in KEYS.into_iter().enumerate() {
                 let key = format!("{}, {key}", request.name);
-                data.put(["load", filter.name, &key], &with);
-                data.put(["load", &format!("{NO_FILTER} beside {}", filter.name), &key], &without);
+                let list = |runs: &[[f64; 3]]| runs.iter().map(|run| run[i]).collect();
+                samples.put([GROUP, filter.name, &key], list(with));
+                samples.put([GROUP, &beside(filter.name), &key], list(without));
             }
         }
     }
-    Ok(data)
+    Ok(samples)
 }
 
-/// wrk's version, which it tells together with how it is used, and fails.
+/// The row of the runs without a filter beside those of `filter`.
+pub fn beside(filter: &str) -> String {
+    format!("{NO_FILTER} beside {filter}")
+}
+
+/// Lets wrk send `request` for some seconds.
+fn run(
+    [wrk, script]: [&Path; 2],
+    seconds: u32,
+    envoy: &Envoy,
+    filter: &Filter,
+    request: &Request,
+) -> Result<[f64; 3]> {
+    let mut command = Command::new(wrk);
+    command.args(["--threads", "1", "--script"]).arg(script);
+    command.arg(format!("--connections={CONNECTIONS}")).arg(format!("--duration={seconds}s"));
+    command.args(request.fields.iter().flat_map(|(n, v)| ["-H".to_owned(), format!("{n}: {v}")]));
+    command.arg(format!("http://127.0.0.1:{}/", envoy.port(filter.name)?));
+    let output = command::run(&mut command, Duration::from_secs(u64::from(seconds) + 30))?;
+    let figures = output.lines().find_map(|line| line.strip_prefix("lab\t")).unwrap_or_default();
+    let figures: Vec<f64> = figures.split('\t').filter_map(|figure| figure.parse().ok()).collect();
+    let [requests, denied, failed, micros, p50, p99] = figures[..] else {
+        bail!("wrk prints no figures: {output}")
+    };
+    let expected = if filter.status(request) >= 400 { requests } else { 0.0 };
+    ensure!(
+        denied == expected && failed == 0.0,
+        "{}, {}: of {requests} requests {denied} were denied and {failed} failed",
+        filter.name,
+        request.name
+    );
+    Ok([requests / micros * 1e6, p50, p99])
+}
+
+/// wrk's version, which it prints with its usage before it fails.
 fn version(wrk: &Path) -> Result<String> {
     let output = Command::new(wrk).arg("--version").output().context("wrk does not run")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let version = text.split_whitespace().nth(1).context("wrk does not tell its version")?;
+    let version = text.split_whitespace().nth(1).context("wrk does not print its version")?;
     Ok(format!("wrk {version}"))
-}
-
-/// Reads what wrk says, and holds every answer to whether the filter was to refuse it.
-fn parse(said: &str, refused: bool) -> Result<[f64; 3]> {
-    let after = |key: &str| {
-        let line = said.lines().find_map(|line| line.trim_start().strip_prefix(key));
-        line.map(str::trim).with_context(|| format!("wrk does not tell {key:?}: {said}"))
-    };
-    let number = |text: &str| text.parse::<f64>().with_context(|| format!("wrk's {text:?}"));
-    ensure!(!said.contains("Socket errors"), "wrk meets errors: {}", after("Socket errors")?);
-    let requests = said.lines().find_map(|line| line.split_once(" requests in "));
-    let requests = requests.context("wrk counts no requests")?.0.trim();
-    let failed = after("Non-2xx or 3xx responses:").unwrap_or("0");
-    let expected = if refused { requests } else { "0" };
-    ensure!(failed == expected, "{failed} of {requests} requests were refused, not {expected}");
-    Ok([number(after("Requests/sec:")?)?, micros(after("50%")?)?, micros(after("99%")?)?])
-}
-
-/// A time such as `1.25ms`, in microseconds.
-fn micros(text: &str) -> Result<f64> {
-    let units = [("us", 1.0), ("ms", 1e3), ("s", 1e6)];
-    let found = units
-        .iter()
-        .find_map(|(unit, factor)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * factor));
-    found.with_context(|| format!("{text:?} is not a time"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse;
-
-    const SAID: &str = "Running 1s test @ http://127.0.0.1:1/\n  1 threads and 16 connections\n  \
-        Latency Distribution\n     50%  845.00us\n     75%    1.02ms\n     90%    1.40ms\n     \
-        99%    2.31ms\n  18000 requests in 1.00s, 2.00MB read\n  \
-        Non-2xx or 3xx responses: 18000\nRequests/sec:  17990.12\nTransfer/sec:      2.00MB\n";
-
-    #[test]
-    fn what_wrk_says_is_read_and_held_to_the_expected_answers() {
-        assert_eq!(parse(SAID, true).unwrap(), [17_990.12, 845.0, 2310.0]);
-        let error = parse(SAID, false).unwrap_err().to_string();
-        assert!(error.contains("18000 of 18000 requests were refused, not 0"), "{error}");
-        let some = SAID.replace("responses: 18000", "responses: 17999");
-        assert!(parse(&some, true).is_err());
-        let passed = SAID.replace("  Non-2xx or 3xx responses: 18000\n", "");
-        assert!(parse(&passed, false).is_ok() && parse(&passed, true).is_err());
-    }
 }

@@ -1,26 +1,21 @@
-//! The tables of `docs/cost.md`, in Markdown, each from the data of one command.
-
-use std::fmt::Write as _;
+//! The tables and pictures of `docs/cost.md`.
 
 use anyhow::Result;
 
-use super::instructions::{FILTERS, FRONTS, LOGGING, NO_PAIRS, POLICIES, REQUESTS, VALUES};
-use super::load::{P50, P99, RATE};
-use super::workers::{PSS, READY, RSS, WORKERS};
-use crate::chart::thousands;
-use crate::data::{Data, Summary, paired};
-use crate::filter::{BASELINE, BEHIND, EMPTY, FLOOR, LOG, LUA, NO_FILTER, OURS, RBAC, SDK};
+use super::instructions::{FILTERS, FRONTS, LOGGING, NO_PAIRS, POLICIES, REQUESTS, VALUES, guest};
+use super::{load, workers};
+use crate::chart::{self, Bar};
+use crate::filter::{BASELINE, BEHIND, EMPTY, FLOOR, LOG, LUA, NO_FILTER, OURS, PATHS, RBAC, SDK};
+use crate::samples::{Samples, Summary};
+use crate::table::{markdown, thousands};
 
-/// The three paths, as the data name them.
-pub const PATHS: [&str; 3] = ["allow", "wrong value", "no header"];
-/// The filters of the first table, each with the setup that it ran in.
-pub const COMPARED: [(&str, &str); 11] = [
+/// The filters that are compared, with the group of samples of each.
+const COMPARED: [(&str, &str); 10] = [
     (FILTERS, EMPTY),
     (FILTERS, RBAC),
     (FILTERS, LUA),
     (FILTERS, FLOOR),
     (FILTERS, OURS),
-    (FRONTS, OURS),
     (FRONTS, LOG),
     (LOGGING, LOG),
     (FRONTS, SDK),
@@ -28,217 +23,208 @@ pub const COMPARED: [(&str, &str); 11] = [
     (LOGGING, BASELINE),
 ];
 
-/// The name of a filter in a setup.
-pub fn label(setup: &str, filter: &str) -> String {
-    match setup {
-        LOGGING => format!("{filter}, lines written"),
-        FRONTS if filter == OURS => format!("{filter} (again, beside its other fronts)"),
-        _ => filter.to_owned(),
-    }
+/// Instructions that a filter adds to a request.
+fn added(samples: &Samples, group: &str, filter: &str, request: &str) -> Result<Summary> {
+    let (own, none) = ([group, filter, request], [group, NO_FILTER, request]);
+    Ok(Summary::of(samples.pairs(own, none, |own, none| own - none)?))
 }
 
-/// Instructions that a filter adds to a request, sample by sample.
-pub fn added(data: &Data, setup: &str, filter: &str, request: &str) -> Result<Vec<f64>> {
-    let (own, none) = (data.get([setup, filter, request])?, data.get([setup, NO_FILTER, request])?);
-    paired(&own, &none, |own, none| own - none)
+/// A filter's instructions in code that V8 made.
+fn in_guest(samples: &Samples, group: &str, filter: &str, request: &str) -> Result<f64> {
+    Ok(Summary::of(samples.get([&guest(group), filter, request])?.to_vec()).median)
 }
 
-/// The median of what a filter adds.
-pub fn median(data: &Data, setup: &str, filter: &str, request: &str) -> Result<f64> {
-    Ok(Summary::of(added(data, setup, filter, request)?).median)
+/// The median, and the smallest and largest sample.
+fn spread(Summary { median, ends, .. }: Summary, format: fn(f64) -> String) -> String {
+    format!("{} ({} to {})", format(median), format(ends[0]), format(ends[1]))
 }
 
-/// The median of a module's own instructions.
-pub fn guest(data: &Data, setup: &str, filter: &str, request: &str) -> Result<f64> {
-    Ok(Summary::of(data.get([&format!("{setup} guest"), filter, request])?).median)
+/// The median and the middle half: times have outliers.
+fn middle(Summary { median, half, .. }: Summary) -> String {
+    format!("{median:.2} ({:.2} to {:.2})", half[0], half[1])
 }
 
-/// What each filter adds on each path, and how that compares.
-pub fn filters(data: &Data) -> Result<String> {
-    let mut text = String::new();
-    for path in PATHS {
-        let of = |filter| median(data, FILTERS, filter, path);
-        let (floor, baseline) = (of(FLOOR)?, of(BASELINE)?);
-        let _ = writeln!(
-            text,
-            "**{path}**\n\n| filter | added | least to most | of the floor | of the plain plugin | \
-             in code of the module |\n|---|---:|---:|---:|---:|---:|"
-        );
-        for (setup, filter) in COMPARED {
-            let summary = Summary::of(added(data, setup, filter, path)?);
-            let own = guest(data, setup, filter, path)?;
-            let own = if [RBAC, LUA].contains(&filter) { String::new() } else { thousands(own) };
-            let _ = writeln!(
-                text,
-                "| {} | {} | {} | {:.2} | {:.2} | {own} |",
-                label(setup, filter),
-                thousands(summary.median),
-                spread(summary, thousands),
-                summary.median / floor,
-                summary.median / baseline,
-            );
+/// What each filter adds to a request on each path.
+pub fn filters(samples: &Samples) -> Result<String> {
+    let head = [
+        "instructions added",
+        PATHS[0],
+        PATHS[1],
+        PATHS[2],
+        "in the module: allow",
+        PATHS[1],
+        PATHS[2],
+    ];
+    let mut rows = Vec::new();
+    for (group, filter) in COMPARED {
+        let mut row = vec![match (group, filter) {
+            (LOGGING, _) => format!("{filter}, lines written"),
+            (_, OURS) => format!("**{filter}**"),
+            _ => filter.to_owned(),
+        }];
+        for path in PATHS {
+            row.push(spread(added(samples, group, filter, path)?, thousands));
         }
-        text.push('\n');
-    }
-    close(text, data)
-}
-
-/// The default build to the floor and to the plain plugin, from samples taken side by side.
-pub fn ratios(data: &Data) -> Result<String> {
-    let mut text = String::from(
-        "| header-gate adds | to the floor | least to most | to the plain plugin | least to most |\n\
-         |---|---:|---:|---:|---:|\n",
-    );
-    for path in PATHS {
-        let [floor, baseline] = [FLOOR, BASELINE].map(|other| ratio(data, other, path));
-        let (floor, baseline) = (floor?, baseline?);
-        let _ = writeln!(
-            text,
-            "| {path} | {:.3} | {} | {:.3} | {} |",
-            floor.median,
-            spread(floor, three),
-            baseline.median,
-            spread(baseline, three),
-        );
-    }
-    close(text, data)
-}
-
-/// What the default build adds, as a part of what another filter adds.
-pub fn ratio(data: &Data, other: &str, path: &str) -> Result<Summary> {
-    let own = added(data, FILTERS, OURS, path)?;
-    let other = added(data, FILTERS, other, path)?;
-    Ok(Summary::of(paired(&own, &other, |own, other| own / other)?))
-}
-
-/// What grows with a request.
-pub fn requests(data: &Data) -> Result<String> {
-    let mut text = format!(
-        "| request | no filter, in all | {OURS} adds | {FLOOR} | {BASELINE} | {RBAC} | \
-         {OURS} adds behind it |\n|---|---:|---:|---:|---:|---:|---:|\n"
-    );
-    for request in data.keys([REQUESTS, NO_FILTER])? {
-        let all = Summary::of(data.get([REQUESTS, NO_FILTER, &request])?).median;
-        let _ = write!(text, "| {request} | {} |", thousands(all));
-        for filter in [OURS, FLOOR, BASELINE, RBAC] {
-            let _ = write!(text, " {} |", thousands(median(data, REQUESTS, filter, &request)?));
+        for path in PATHS {
+            let own = in_guest(samples, group, filter, path)?;
+            row.push(if [RBAC, LUA].contains(&filter) { String::new() } else { thousands(own) });
         }
-        // What the first filter denies never gets to the second.
-        let behind = if request.starts_with(PATHS[0]) {
-            let [both, first] = [BEHIND, RBAC].map(|filter| data.get([REQUESTS, filter, &request]));
-            let second = paired(&both?, &first?, |both, first| both - first)?;
+        rows.push(row);
+    }
+    Ok(markdown(&head, rows))
+}
+
+/// The highest ratio that the documents claim, of what the plugin adds to what another filter adds.
+pub const CLAIMS: [(&str, f64); 2] = [(FLOOR, 1.01), (BASELINE, 0.62)];
+
+/// What the plugin adds in relation to what another filter adds, from samples taken side by side.
+pub fn ratio(samples: &Samples, other: &str, path: &str) -> Result<Summary> {
+    let add = |filter| {
+        samples.pairs([FILTERS, filter, path], [FILTERS, NO_FILTER, path], |own, none| own - none)
+    };
+    let ratios = add(OURS)?.into_iter().zip(add(other)?).map(|(own, other)| own / other);
+    Ok(Summary::of(ratios.collect()))
+}
+
+/// The plugin in relation to the floor, the SDK baseline and Envoy's own filters.
+pub fn ratios(samples: &Samples) -> Result<String> {
+    let others = [FLOOR, BASELINE, RBAC, LUA];
+    let head = ["header-gate adds, relative to", others[0], others[1], others[2], others[3]];
+    let mut rows = Vec::new();
+    for path in PATHS {
+        let mut row = vec![path.to_owned()];
+        for other in others {
+            row.push(spread(ratio(samples, other, path)?, |number| format!("{number:.3}")));
+        }
+        rows.push(row);
+    }
+    Ok(markdown(&head, rows))
+}
+
+/// What larger requests cost.
+pub fn requests(samples: &Samples) -> Result<String> {
+    let filters = [OURS, FLOOR, BASELINE, RBAC];
+    let mut head = vec!["request", "no filter, in all"];
+    head.extend(filters);
+    head.push("header-gate, behind RBAC");
+    let mut rows = Vec::new();
+    for (request, all) in &samples.rows(REQUESTS)?[NO_FILTER] {
+        let mut row = vec![request.clone(), thousands(Summary::of(all.clone()).median)];
+        for filter in filters {
+            row.push(thousands(added(samples, REQUESTS, filter, request)?.median));
+        }
+        // What RBAC denies never reaches the plugin behind it.
+        row.push(if request.starts_with(PATHS[0]) {
+            let places = [BEHIND, RBAC].map(|filter| [REQUESTS, filter, request.as_str()]);
+            let second = samples.pairs(places[0], places[1], |both, first| both - first)?;
             thousands(Summary::of(second).median)
         } else {
             String::new()
-        };
-        let _ = writeln!(text, " {behind} |");
+        });
+        rows.push(row);
     }
-    close(text, data)
+    Ok(markdown(&head, rows))
 }
 
-/// What grows with a policy, and what a header pair costs.
-pub fn policies(data: &Data) -> Result<String> {
-    let mut text = String::from(
-        "| policy | allow | wrong value | no header | of a wrong value, in code of the module |\n\
-         |---|---:|---:|---:|---:|\n",
-    );
-    for name in VALUES.iter().map(|(_, name)| *name).chain([NO_PAIRS]) {
-        let _ = write!(text, "| {name} |");
+/// What more values and header pairs cost.
+pub fn policies(samples: &Samples) -> Result<String> {
+    let head = ["policy", PATHS[0], PATHS[1], PATHS[2], "in the module: wrong value"];
+    let mut rows = Vec::new();
+    for name in VALUES.iter().map(|(name, _)| *name).chain([NO_PAIRS]) {
+        let mut row = vec![name.to_owned()];
         for path in PATHS {
-            let summary = Summary::of(added(data, POLICIES, name, path)?);
-            let (median, spread) = (thousands(summary.median), spread(summary, thousands));
-            let _ = write!(text, " {median} ({spread}) |");
+            row.push(spread(added(samples, POLICIES, name, path)?, thousands));
         }
-        let _ = writeln!(text, " {} |", thousands(guest(data, POLICIES, name, PATHS[1])?));
+        row.push(thousands(in_guest(samples, POLICIES, name, PATHS[1])?));
+        rows.push(row);
     }
-    text += "| the pair costs |";
+    let mut row = vec!["cost of the pair".to_owned()];
     for path in PATHS {
-        let with = data.get([POLICIES, VALUES[0].1, path])?;
-        let without = data.get([POLICIES, NO_PAIRS, path])?;
-        let pair = Summary::of(paired(&with, &without, |with, without| with - without)?);
-        let _ = write!(text, " {} ({}) |", thousands(pair.median), spread(pair, thousands));
+        let places = [VALUES[0].0, NO_PAIRS].map(|name| [POLICIES, name, path]);
+        let pair = samples.pairs(places[0], places[1], |with, without| with - without)?;
+        row.push(spread(Summary::of(pair), thousands));
     }
-    text += " |\n";
-    close(text, data)
+    row.push(String::new());
+    rows.push(row);
+    Ok(markdown(&head, rows))
 }
 
-/// Memory and time to ready.
-pub fn workers(data: &Data) -> Result<String> {
-    let mut text = String::from(
-        "| filter | resident MiB | least to most | added MiB | added KiB a worker | \
-         added MiB, proportional | time to ready, of no filter | least to most |\n\
-         |---|---:|---:|---:|---:|---:|---:|---:|\n",
-    );
-    let get = |filter, key| data.get(["workers", filter, key]);
-    for filter in [NO_FILTER, EMPTY, FLOOR, OURS, BASELINE] {
-        let resident: Vec<_> = get(filter, RSS)?.iter().map(|kib| kib / 1024.0).collect();
-        let resident = Summary::of(resident);
-        let more = Summary::of(more(data, filter, RSS)?).median;
-        let proportional = Summary::of(self::more(data, filter, PSS)?).median;
-        let ready = paired(&get(filter, READY)?, &get(NO_FILTER, READY)?, |own, none| own / none)?;
-        let ready = Summary::of(ready);
-        let _ = writeln!(
-            text,
-            "| {filter} | {:.1} | {} | {:.1} | {} | {:.1} | {:.2} | {} |",
-            resident.median,
-            spread(resident, one),
-            more / 1024.0,
-            thousands(more / f64::from(WORKERS)),
-            proportional / 1024.0,
-            ready.median,
-            spread(ready, two),
-        );
+/// Memory in KiB that a filter adds to an Envoy.
+fn memory(samples: &Samples, filter: &str, key: &str) -> Result<f64> {
+    let places = [filter, NO_FILTER].map(|filter| [workers::GROUP, filter, key]);
+    Ok(Summary::of(samples.pairs(places[0], places[1], |own, none| own - none)?).median)
+}
+
+/// Memory and start-up time with many workers.
+pub fn workers(samples: &Samples) -> Result<String> {
+    let head = [
+        "filter",
+        "resident MiB",
+        "added MiB",
+        "added KiB per worker",
+        "added MiB, proportional",
+        "start-up time, relative to no filter",
+    ];
+    let mut rows = Vec::new();
+    for filter in workers::FILTERS {
+        let get = |key| samples.get([workers::GROUP, filter, key]);
+        let resident = get(workers::RSS)?.iter().map(|kib| kib / 1024.0).collect();
+        let added = memory(samples, filter, workers::RSS)?;
+        let places = [filter, NO_FILTER].map(|name| [workers::GROUP, name, workers::READY]);
+        let ready = samples.pairs(places[0], places[1], |own, none| own / none)?;
+        rows.push(vec![
+            filter.to_owned(),
+            spread(Summary::of(resident), |mib| format!("{mib:.1}")),
+            format!("{:.1}", added / 1024.0),
+            thousands(added / f64::from(workers::WORKERS)),
+            format!("{:.1}", memory(samples, filter, workers::PSS)? / 1024.0),
+            spread(Summary::of(ready), |ratio| format!("{ratio:.2}")),
+        ]);
     }
-    close(text, data)
+    Ok(markdown(&head, rows))
 }
 
-/// Memory in KiB that a filter adds, start by start.
-pub fn more(data: &Data, filter: &str, key: &str) -> Result<Vec<f64>> {
-    let (own, none) = (data.get(["workers", filter, key])?, data.get(["workers", NO_FILTER, key])?);
-    paired(&own, &none, |own, none| own - none)
-}
-
-/// Rates and latencies as parts of those without a filter, with the middle half of the samples: what is
-/// timed has outliers.
-pub fn load(data: &Data) -> Result<String> {
-    let mut text = String::from(
-        "| filter | request | requests per second | middle half | p50 | middle half | p99 | \
-         middle half |\n|---|---|---:|---:|---:|---:|---:|---:|\n",
-    );
+/// Rates and latencies relative to no filter.
+pub fn load(samples: &Samples) -> Result<String> {
+    let head = ["filter", "request", "requests per second", "p50", "p99"];
+    let mut rows = Vec::new();
     for path in PATHS {
-        for filter in [EMPTY, RBAC, LUA, FLOOR, OURS, LOG, SDK, BASELINE] {
-            let _ = write!(text, "| {filter} | {path} |");
-            for key in [RATE, P50, P99] {
-                let key = format!("{path}, {key}");
-                let own = data.get(["load", filter, &key])?;
-                let none = data.get(["load", &format!("{NO_FILTER} beside {filter}"), &key])?;
-                let ratio = Summary::of(paired(&own, &none, |own, none| own / none)?);
-                let [low, high] = ratio.half;
-                let _ = write!(text, " {:.2} | {low:.2} to {high:.2} |", ratio.median);
+        for filter in load::FILTERS {
+            let mut row = vec![filter.to_owned(), path.to_owned()];
+            for key in load::KEYS {
+                let (key, beside) = (format!("{path}, {key}"), load::beside(filter));
+                let places = [filter, &beside].map(|row| [load::GROUP, row, &key]);
+                let ratio = samples.pairs(places[0], places[1], |own, none| own / none)?;
+                row.push(middle(Summary::of(ratio)));
             }
-            text.push('\n');
+            rows.push(row);
         }
     }
-    close(text, data)
+    Ok(markdown(&head, rows))
 }
 
-fn spread(summary: Summary, format: fn(f64) -> String) -> String {
-    format!("{} to {}", format(summary.least), format(summary.most))
-}
-
-fn one(number: f64) -> String {
-    format!("{number:.1}")
-}
-
-fn two(number: f64) -> String {
-    format!("{number:.2}")
-}
-
-fn three(number: f64) -> String {
-    format!("{number:.3}")
-}
-
-/// The table, and below it how its data came about.
-fn close(table: String, data: &Data) -> Result<String> {
-    Ok(format!("{}\n\n<sub>{}</sub>", table.trim_end(), data.about()?))
+/// The picture of what each filter adds.
+pub fn picture(samples: &Samples) -> Result<String> {
+    let mut bars: Vec<Bar> = Vec::new();
+    for path in PATHS {
+        bars.push((path.to_owned(), Vec::new()));
+        let empty = added(samples, FILTERS, EMPTY, path)?.median;
+        for (group, filter) in COMPARED {
+            if filter == EMPTY || group == LOGGING {
+                continue;
+            }
+            let all = added(samples, group, filter, path)?.median;
+            let own = in_guest(samples, group, filter, path)?;
+            bars.push((
+                filter.to_owned(),
+                match filter {
+                    RBAC | LUA => vec![0.0, 0.0, 0.0, all],
+                    _ => vec![empty, all - empty - own, own],
+                },
+            ));
+        }
+    }
+    let series =
+        ["Envoy, for any module", "Envoy, for this module's calls", "the module", "no module"];
+    chart::bars("Instructions that a filter adds to a request in Envoy", &series, &bars, OURS)
 }

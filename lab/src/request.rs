@@ -1,21 +1,24 @@
 //! Random header blocks, from a grammar around the policy's header and values.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use fastrand::Rng;
 use header_gate_policy::Policy;
 
-/// The longest value, which leaves room for the rest below the limit of the listeners.
+/// The longest value; the listeners' limit leaves room for the other fields.
 const LONGEST: usize = 60_000;
-/// What HTTP strips around a value.
-const BLANKS: [u8; 2] = *b" \t";
+/// Names that have nothing to do with the policy. Those with a meaning for the connection or for the
+/// end of a body would turn one request into another.
+const OTHERS: &str = "accept cookie user-agent referer authorization x-forwarded-for x-request-id \
+                      content-type cache-control true x";
 
 /// A version of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// 1.1, whose fields are sent as they are.
     Http1,
-    /// 2, which the client only speaks with names in small letters and without control bytes.
+    /// 2, over which the client sends lower-case names and no control bytes but the tab.
     Http2,
 }
 
@@ -29,39 +32,36 @@ pub struct Request {
 }
 
 impl Request {
-    /// The request number `index` of those that `seed` stands for.
+    /// Request number `index` of `seed`.
     pub fn random(policy: &Policy, seed: u64, index: u64) -> Self {
         // One step of splitmix64 apart, so that no two runs share their requests.
         let mut rng = Rng::with_seed(seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let header = policy.header.as_bytes();
         let mut fields = Vec::new();
-        let own = [0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 3, 4];
-        for _ in 0..*pick(&mut rng, &own) {
+        for _ in 0..*pick(&mut rng, &[0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 3, 4]) {
             fields.push((cased(&mut rng, header), value(&mut rng, policy)));
         }
         for _ in 0..rng.usize(..3) {
             fields.push((near(&mut rng, header), value(&mut rng, policy)));
         }
         for _ in 0..rng.usize(..4) {
-            fields.push((other(&mut rng), value(&mut rng, policy)));
+            let others: Vec<_> = OTHERS.split(' ').collect();
+            let name = pick(&mut rng, &others).as_bytes();
+            fields.push((cased(&mut rng, name), value(&mut rng, policy)));
         }
         if one_in(&mut rng, 100) {
-            // Well below Envoy's limit or beyond it: over HTTP/2 Envoy first joins some repeated headers,
-            // such as content-type, and then counts.
+            // Far from Envoy's limit: over HTTP/2 it joins some repeated headers before it counts.
             let many = if rng.bool() { rng.usize(..=60) } else { rng.usize(120..=200) };
             fields.extend((0..many).map(|i| (format!("x-{i}").into_bytes(), b"1".to_vec())));
         } else if one_in(&mut rng, 100) {
-            // Not among very many: which of two refusals comes first is Envoy's affair.
-            let name =
-                [header, pick(&mut rng, &[" ", "\t", "\0", "\u{7f}", "(", "\u{e9}"]).as_bytes()];
-            fields.push((name.concat(), value(&mut rng, policy)));
+            // Not with too many fields: which of two refusals comes first is up to Envoy.
+            let bad = pick(&mut rng, &[" ", "\t", "\0", "\u{7f}", "(", "\u{e9}"]).as_bytes();
+            fields.push(([header, bad].concat(), value(&mut rng, policy)));
         }
         rng.shuffle(&mut fields);
         let mut request = Self { protocol: Protocol::Http1, fields };
-        if rng.bool()
-            && !request.has(|byte| is_control(byte) && byte != b'\t')
-            && request.has_names()
-        {
+        let http2 = rng.bool();
+        if http2 && !request.has(|b| is_control(b) && b != b'\t') && request.has_valid_names() {
             request.protocol = Protocol::Http2;
             request.fields.iter_mut().for_each(|(name, _)| name.make_ascii_lowercase());
         }
@@ -79,10 +79,9 @@ impl Request {
         self.fields.iter().any(|(_, value)| value.iter().any(|&b| byte(b)))
     }
 
-    /// Whether every name is one that HTTP permits.
-    pub fn has_names(&self) -> bool {
-        let special = b"!#$%&'*+-.^_`|~";
-        let token = |b: &u8| b.is_ascii_alphanumeric() || special.contains(b);
+    /// Whether HTTP permits every name.
+    pub fn has_valid_names(&self) -> bool {
+        let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
         self.fields.iter().all(|(name, _)| !name.is_empty() && name.iter().all(token))
     }
 
@@ -92,28 +91,20 @@ impl Request {
     }
 }
 
-/// The protocol and each field on a line, with every byte that is not printable escaped; what is long
-/// is cut short, unless it is asked for with `{:#}`.
+/// The protocol, and a line for each field with unprintable bytes escaped; `{:#}` shortens nothing.
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let most = |long: usize| if f.alternate() { usize::MAX } else { long };
-        let (most_fields, most_bytes) = (most(20), most(100));
-        write!(f, "{:?}", self.protocol)?;
-        for (name, value) in self.fields.iter().take(most_fields) {
-            let shown = &value[..value.len().min(most_bytes)];
-            write!(f, "\n  {}: \"{}\"", name.escape_ascii(), shown.escape_ascii())?;
-            if shown.len() < value.len() {
-                write!(f, "... ({} bytes)", value.len())?;
-            }
-        }
-        if self.fields.len() > most_fields {
-            write!(f, "\n  ... ({} fields)", self.fields.len())?;
+        write!(f, "{:?}, {} fields", self.protocol, self.fields.len())?;
+        let [fields, bytes] = if f.alternate() { [usize::MAX; 2] } else { [20, 100] };
+        for (name, value) in self.fields.iter().take(fields) {
+            let shown = value[..value.len().min(bytes)].escape_ascii();
+            write!(f, "\n  {}: \"{shown}\" ({} bytes)", name.escape_ascii(), value.len())?;
         }
         Ok(())
     }
 }
 
-/// Whether HTTP forbids the byte in a value, or is at odds with itself about it.
+/// Whether HTTP forbids the byte in a value, or permits it in some places only.
 pub fn is_control(byte: u8) -> bool {
     byte.is_ascii_control()
 }
@@ -145,7 +136,7 @@ fn near(rng: &mut Rng, name: &[u8]) -> Vec<u8> {
         0 => near.insert(at, rng.lowercase() as u8),
         1 => near.push(*pick(rng, b"-_.s1")),
         2 => near.splice(0..0, *b"x-").for_each(drop),
-        // A header of one letter has no name that is shorter.
+        // A header of one letter has no shorter name.
         3 if near.len() > 1 => drop(near.remove(at)),
         4 => near.extend_from_slice(name),
         _ => near[at] = *pick(rng, b"-_!~0"),
@@ -153,27 +144,7 @@ fn near(rng: &mut Rng, name: &[u8]) -> Vec<u8> {
     near
 }
 
-/// A name that has nothing to do with the policy. Names with a meaning for the connection, or for
-/// where a body ends, are left out: they would make another request of it.
-fn other(rng: &mut Rng) -> Vec<u8> {
-    let names = [
-        "accept",
-        "cookie",
-        "user-agent",
-        "referer",
-        "authorization",
-        "x-forwarded-for",
-        "x-request-id",
-        "content-type",
-        "cache-control",
-        "true",
-        "x",
-    ];
-    let name = pick(rng, &names).as_bytes();
-    cased(rng, name)
-}
-
-/// A value: accepted, almost, or far from it; and in one of four, blanks around it.
+/// A value: accepted, almost accepted, or far from it; in one of four, whitespace is around it.
 fn value(rng: &mut Rng, policy: &Policy) -> Vec<u8> {
     let mut value = match rng.u8(..20) {
         0..=7 => accepted(rng, policy),
@@ -191,7 +162,7 @@ fn value(rng: &mut Rng, policy: &Policy) -> Vec<u8> {
         15..=16 => bytes(rng, 1..=8, 0x80..=0xff),
         17 => bytes(rng, 1..=64, 0x20..=0x7e),
         18 if one_in(rng, 4) => {
-            // A byte that HTTP forbids or frowns at; but not the one that ends a line.
+            // A control byte, but not the one that ends a line.
             let mut value = accepted(rng, policy);
             let controls: Vec<u8> = (0..0x20).chain([0x7f]).filter(|&b| b != b'\n').collect();
             let control = if one_in(rng, 4) { b'\r' } else { *pick(rng, &controls) };
@@ -201,13 +172,12 @@ fn value(rng: &mut Rng, policy: &Policy) -> Vec<u8> {
         19 if one_in(rng, 10) => {
             let most = *pick(rng, &[300, 5_000, LONGEST]);
             let size = rng.usize(1..=most);
-            let accepted = accepted(rng, policy);
-            accepted.iter().copied().cycle().take(size).collect()
+            accepted(rng, policy).into_iter().cycle().take(size).collect()
         }
         _ => bytes(rng, 1..=8, 0x20..=0xff),
     };
     if one_in(rng, 4) {
-        let blanks = |rng: &mut Rng| (0..rng.usize(..4)).map(|_| *pick(rng, &BLANKS)).collect();
+        let blanks = |rng: &mut Rng| (0..rng.usize(..4)).map(|_| *pick(rng, b" \t")).collect();
         let (before, after): (Vec<u8>, Vec<u8>) = (blanks(rng), blanks(rng));
         value = [before, value, after].concat();
     }
@@ -218,7 +188,7 @@ fn accepted(rng: &mut Rng, policy: &Policy) -> Vec<u8> {
     pick(rng, &policy.values).clone().into_bytes()
 }
 
-/// An accepted value with something off.
+/// An accepted value with a change.
 fn mutated(rng: &mut Rng, policy: &Policy) -> Vec<u8> {
     let mut value = accepted(rng, policy);
     let at = rng.usize(..value.len());
@@ -235,10 +205,6 @@ fn mutated(rng: &mut Rng, policy: &Policy) -> Vec<u8> {
     value
 }
 
-fn bytes(
-    rng: &mut Rng,
-    size: std::ops::RangeInclusive<usize>,
-    of: std::ops::RangeInclusive<u8>,
-) -> Vec<u8> {
+fn bytes(rng: &mut Rng, size: RangeInclusive<usize>, of: RangeInclusive<u8>) -> Vec<u8> {
     (0..rng.usize(size)).map(|_| rng.u8(of.clone())).collect()
 }

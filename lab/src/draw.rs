@@ -1,0 +1,80 @@
+//! The tables of `docs/cost.md` and `docs/robustness.md`, and their pictures, from committed samples
+//! alone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::cost::tables as cost;
+use crate::samples::Samples;
+use crate::soak::tables as soak;
+use crate::{differ, tools};
+
+const COST: &str = "docs/cost.md";
+const ROBUSTNESS: &str = "docs/robustness.md";
+const INSTRUCTIONS: &str = "cost instructions";
+
+type Draw = fn(&Samples) -> Result<String>;
+
+/// The tables: the command that takes the samples, the document, the table's name in the markers.
+const TABLES: [(&str, &str, &str, Draw); 10] = [
+    (INSTRUCTIONS, COST, "filters", cost::filters),
+    (INSTRUCTIONS, COST, "ratios", cost::ratios),
+    (INSTRUCTIONS, COST, "requests", cost::requests),
+    (INSTRUCTIONS, COST, "policies", cost::policies),
+    ("cost workers", COST, "workers", cost::workers),
+    ("cost load", COST, "load", cost::load),
+    ("differ", ROBUSTNESS, "differ", differ::outcomes),
+    ("soak", ROBUSTNESS, "sent", soak::sent),
+    ("soak", ROBUSTNESS, "counted", soak::counted),
+    ("soak", ROBUSTNESS, "memory", soak::memory),
+];
+
+/// The pictures: the command that takes the samples, and the file.
+const PICTURES: [(&str, &str, Draw); 2] = [
+    (INSTRUCTIONS, "docs/instructions.svg", cost::picture),
+    ("soak", "docs/soak.svg", soak::picture),
+];
+
+/// All tables of `samples`, to be printed.
+pub fn tables(samples: &Samples) -> Result<String> {
+    let own = TABLES.iter().filter(|(command, ..)| *command == samples.command());
+    own.map(|(_, _, _, draw)| Ok(draw(samples)? + "\n")).collect()
+}
+
+/// Draws everything.
+pub fn draw(root: &Path) -> Result<()> {
+    for (file, text) in render(root)? {
+        tools::write(&root.join(file), text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Every file that is drawn, relative to `root`, and its content.
+pub fn render(root: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let mut files = Vec::new();
+    for document in [COST, ROBUSTNESS] {
+        let mut text = fs::read_to_string(root.join(document)).context(document)?;
+        for (command, _, name, draw) in TABLES.iter().filter(|(_, file, ..)| *file == document) {
+            let samples = Samples::read(root, command)?;
+            let table = format!("{}\n{}", draw(&samples)?, samples.source());
+            text = replace(&text, name, &table).context(document)?;
+        }
+        files.push((document.into(), text));
+    }
+    for (command, file, draw) in PICTURES {
+        files.push((file.into(), draw(&Samples::read(root, command)?)?));
+    }
+    Ok(files)
+}
+
+/// `text` with what is between the markers of `name` replaced.
+fn replace(text: &str, name: &str, table: &str) -> Result<String> {
+    let (start, end) = (format!("<!-- {name}: drawn -->\n"), format!("\n<!-- end of {name} -->"));
+    let parts = text.split_once(&start).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(&end)?;
+        Some(format!("{before}{start}{table}{end}{after}"))
+    });
+    parts.with_context(|| format!("the markers of table `{name}` are missing"))
+}
