@@ -2,6 +2,7 @@
 //! alone.
 
 use std::fs;
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -18,11 +19,10 @@ const INSTRUCTIONS: &str = "cost instructions";
 type Draw = fn(&Samples) -> Result<String>;
 
 /// The tables: the command that takes the samples, the document, the table's name in the markers.
-const TABLES: [(&str, &str, &str, Draw); 10] = [
+const TABLES: [(&str, &str, &str, Draw); 9] = [
     (INSTRUCTIONS, COST, "filters", cost::filters),
     (INSTRUCTIONS, COST, "ratios", cost::ratios),
     (INSTRUCTIONS, COST, "requests", cost::requests),
-    (INSTRUCTIONS, COST, "policies", cost::policies),
     ("cost workers", COST, "workers", cost::workers),
     ("cost load", COST, "load", cost::load),
     ("differ", ROBUSTNESS, "differ", differ::outcomes),
@@ -56,9 +56,14 @@ pub fn render(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     let mut files = Vec::new();
     for document in [COST, ROBUSTNESS] {
         let mut text = fs::read_to_string(root.join(document)).context(document)?;
+        let mut last = "";
         for (command, _, name, draw) in TABLES.iter().filter(|(_, file, ..)| *file == document) {
             let samples = Samples::read(root, command)?;
-            let table = format!("{}\n{}", draw(&samples)?, samples.source());
+            let mut table = draw(&samples)?;
+            // Once for all tables of a command.
+            if mem::replace(&mut last, command) != *command {
+                table += &format!("\n{}", samples.source());
+            }
             text = replace(&text, name, &table).context(document)?;
         }
         files.push((document.into(), text));

@@ -1,7 +1,6 @@
 //! The filters that are compared, each in a listener of its own, and the requests that they get.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -176,24 +175,6 @@ fn lua(policy: &Policy) -> Value {
             "default_source_code": { "inline_string": script },
         },
     })
-}
-
-/// Writes `policy` to a file under `target/lab`, from which a plugin can be built.
-pub fn policy_file(root: &Path, name: &str, policy: &Policy) -> Result<PathBuf> {
-    let Policy { header, values, deny, .. } = policy;
-    let text = toml::to_string(&json!({
-        "header": header,
-        "values": values,
-        "deny": {
-            "status": deny.status,
-            "headers": deny.headers,
-            "body": deny.body,
-            "details": deny.details,
-        },
-    }))?;
-    let file = tools::folder(root)?.join(name).with_extension("toml");
-    fs::write(&file, text).with_context(|| file.display().to_string())?;
-    Ok(file)
 }
 
 /// A GET, the same for every filter.

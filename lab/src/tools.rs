@@ -28,16 +28,11 @@ pub fn write(file: &Path, bytes: &[u8]) -> Result<()> {
 pub fn assemble(root: &Path, name: &str) -> Result<PathBuf> {
     let source = root.join("benches").join(name).with_extension("wat");
     let wasm = wat::parse_file(&source).with_context(|| format!("{}", source.display()))?;
-    let file = folder(root)?.join(name).with_extension("wasm");
-    write(&file, &wasm)?;
-    Ok(file)
-}
-
-/// The folder for files that only a measurement needs, `target/lab`.
-pub fn folder(root: &Path) -> Result<PathBuf> {
     let folder = root.join("target/lab");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    Ok(folder)
+    let file = folder.join(name).with_extension("wasm");
+    write(&file, &wasm)?;
+    Ok(file)
 }
 
 /// Today's date in UTC, such as 2026-11-23.

@@ -3,10 +3,11 @@
 use std::fs;
 
 use header_gate_cli::root;
-use header_gate_lab::cost::tables::{CLAIMS, ratio};
+use header_gate_lab::cost::tables::{CLAIMS, added, ratio};
 use header_gate_lab::draw::render;
-use header_gate_lab::filter::PATHS;
+use header_gate_lab::filter::{OURS, PATHS, RBAC};
 use header_gate_lab::samples::Samples;
+use header_gate_lab::table::thousands;
 
 #[test]
 fn drawing_the_committed_samples_changes_no_file() {
@@ -17,7 +18,7 @@ fn drawing_the_committed_samples_changes_no_file() {
 }
 
 #[test]
-fn the_plugin_costs_no_more_than_the_readme_claims() {
+fn the_readme_claims_no_less_than_the_samples_show() {
     let samples = Samples::read(&root(), "cost instructions").unwrap();
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     for (other, most) in CLAIMS {
@@ -26,5 +27,9 @@ fn the_plugin_costs_no_more_than_the_readme_claims() {
             let ratio = ratio(&samples, other, path).unwrap().median;
             assert!(ratio <= most, "{path}, relative to {other}: {ratio:.3}, more than {most}");
         }
+    }
+    for filter in [OURS, RBAC] {
+        let added = thousands(added(&samples, "filters", filter, PATHS[0]).unwrap().median);
+        assert!(readme.contains(&added), "the README does not say that {filter} adds {added}");
     }
 }

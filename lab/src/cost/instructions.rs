@@ -4,28 +4,22 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use header_gate_cli::build::{self, variant::Variant};
 use header_gate_envoy::{NEWEST, install};
-use header_gate_policy::Policy;
 
 use super::callgrind::{self, Callgrind, MODULES};
 use crate::filter::{
     self, BASELINE, BEHIND, Client, EMPTY, FLOOR, Filter, LOG, LUA, NO_FILTER, OURS, RBAC, Request,
-    SDK, policy_file,
+    SDK,
 };
 use crate::samples::Samples;
 
 /// The groups of samples, which are also what runs in one Envoy: the comparison with other filters;
 /// the other fronts (one process cannot hold more modules); log lines that Envoy writes; larger
-/// requests; other policies.
+/// requests.
 pub const FILTERS: &str = "filters";
 pub const FRONTS: &str = "fronts";
 pub const LOGGING: &str = "logging";
 pub const REQUESTS: &str = "requests";
-pub const POLICIES: &str = "policies";
-/// Policies by their number of accepted values, and one whose denial has no header pairs.
-pub const VALUES: [(&str, usize); 3] = [("1 value", 1), ("2 values", 2), ("8 values", 8)];
-pub const NO_PAIRS: &str = "no header pairs";
 /// Fields of larger requests, `Host` among them, and bytes of a long value.
 const FIELDS: [usize; 3] = [5, 20, 100];
 const LONG: usize = 4096;
@@ -58,30 +52,7 @@ fn setups(root: &Path) -> Result<Vec<Setup>> {
         setup(FRONTS, &[NO_FILTER, OURS, LOG, SDK], &paths)?,
         setup(LOGGING, &[NO_FILTER, OURS, LOG, BASELINE], &paths)?,
         setup(REQUESTS, &[NO_FILTER, OURS, FLOOR, BASELINE, RBAC, BEHIND], &larger)?,
-        Setup { name: POLICIES, filters: policies(root, &policy)?, requests: paths.to_vec() },
     ])
-}
-
-/// The plugin with more values, and with fewer headers in its denial.
-fn policies(root: &Path, policy: &Policy) -> Result<Vec<Filter>> {
-    // All values are equally long, and a wrong request sends none of them.
-    let first = &policy.values[0];
-    let mut values = vec![first.clone()];
-    let others = ('0'..='9').map(|digit| format!("{}{digit}", &first[..first.len() - 1]));
-    values.extend(others.filter(|value| value != first));
-    let mut policies = Vec::from(VALUES.map(|(name, count)| {
-        (name, Policy { values: values[..count].to_vec(), ..policy.clone() })
-    }));
-    let mut no_pairs = policy.clone();
-    no_pairs.deny.headers.clear();
-    policies.push((NO_PAIRS, no_pairs));
-
-    let mut filters = vec![Filter::new(root, policy, NO_FILTER)?];
-    for (name, policy) in policies {
-        let variant = Variant::default().with_policy(policy_file(root, name, &policy)?);
-        filters.push(Filter::plugin(&policy, name, &build::artifact(root, &variant)?));
-    }
-    Ok(filters)
 }
 
 /// Counts in so many processes one after the other, with so many rounds in each; a sample is so many

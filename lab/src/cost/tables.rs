@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::instructions::{FILTERS, FRONTS, LOGGING, NO_PAIRS, POLICIES, REQUESTS, VALUES, guest};
+use super::instructions::{FILTERS, FRONTS, LOGGING, REQUESTS, guest};
 use super::{load, workers};
 use crate::chart::{self, Bar};
 use crate::filter::{BASELINE, BEHIND, EMPTY, FLOOR, LOG, LUA, NO_FILTER, OURS, PATHS, RBAC, SDK};
@@ -24,7 +24,7 @@ const COMPARED: [(&str, &str); 10] = [
 ];
 
 /// Instructions that a filter adds to a request.
-fn added(samples: &Samples, group: &str, filter: &str, request: &str) -> Result<Summary> {
+pub fn added(samples: &Samples, group: &str, filter: &str, request: &str) -> Result<Summary> {
     let (own, none) = ([group, filter, request], [group, NO_FILTER, request]);
     Ok(Summary::of(samples.pairs(own, none, |own, none| own - none)?))
 }
@@ -123,29 +123,6 @@ pub fn requests(samples: &Samples) -> Result<String> {
         });
         rows.push(row);
     }
-    Ok(markdown(&head, rows))
-}
-
-/// What more values and header pairs cost.
-pub fn policies(samples: &Samples) -> Result<String> {
-    let head = ["policy", PATHS[0], PATHS[1], PATHS[2], "in the module: wrong value"];
-    let mut rows = Vec::new();
-    for name in VALUES.iter().map(|(name, _)| *name).chain([NO_PAIRS]) {
-        let mut row = vec![name.to_owned()];
-        for path in PATHS {
-            row.push(spread(added(samples, POLICIES, name, path)?, thousands));
-        }
-        row.push(thousands(in_guest(samples, POLICIES, name, PATHS[1])?));
-        rows.push(row);
-    }
-    let mut row = vec!["cost of the pair".to_owned()];
-    for path in PATHS {
-        let places = [VALUES[0].0, NO_PAIRS].map(|name| [POLICIES, name, path]);
-        let pair = samples.pairs(places[0], places[1], |with, without| with - without)?;
-        row.push(spread(Summary::of(pair), thousands));
-    }
-    row.push(String::new());
-    rows.push(row);
     Ok(markdown(&head, rows))
 }
 
