@@ -77,10 +77,11 @@ impl Samples {
         &self.about.command
     }
 
-    /// Adds a list of samples.
-    pub fn put(&mut self, [group, row, column]: Place<'_>, samples: Vec<f64>) {
+    /// Adds a sample to a list.
+    pub fn push(&mut self, [group, row, column]: Place<'_>, sample: f64) {
         let rows = self.samples.entry(group.to_owned()).or_default();
-        rows.entry(row.to_owned()).or_default().insert(column.to_owned(), samples);
+        let row = rows.entry(row.to_owned()).or_default();
+        row.entry(column.to_owned()).or_default().push(sample);
     }
 
     /// A list of samples; at least one.

@@ -65,29 +65,18 @@ pub fn measure(root: &Path, [processes, rounds]: [usize; 2], requests: u32) -> R
     );
     let mut samples = Samples::new(root, "cost instructions", details)?;
     for setup in setups(root)? {
-        let mut counts = vec![vec![Vec::new(); setup.requests.len()]; setup.filters.len()];
         for process in 0..processes {
             let start = Instant::now();
             eprint!("lab: {} ({} of {processes}): ", setup.name, process + 1);
-            setup.run(root, rounds, requests, &mut counts)?;
+            setup.run(root, rounds, requests, &mut samples)?;
             eprintln!("{} s", start.elapsed().as_secs());
-        }
-        for (filter, counts) in setup.filters.iter().zip(&counts) {
-            for (request, counts) in setup.requests.iter().zip(counts) {
-                let list = |i: usize| counts.iter().map(|count| count[i]).collect();
-                samples.put([setup.name, filter.name, &request.name], list(0));
-                samples.put([&guest(setup.name), filter.name, &request.name], list(1));
-            }
         }
     }
     Ok(samples)
 }
 
-/// Instructions per request, and those of V8's code, by filter, request and sample.
-type Counts = [Vec<Vec<[f64; 2]>>];
-
 impl Setup {
-    fn run(&self, root: &Path, rounds: usize, requests: u32, counts: &mut Counts) -> Result<()> {
+    fn run(&self, root: &Path, rounds: usize, requests: u32, samples: &mut Samples) -> Result<()> {
         let modules = self.filters.iter().filter(|filter| filter.is_module()).count();
         ensure!(modules <= MODULES, "{modules} modules are too many for valgrind");
         // Lines are dropped otherwise, as in a gateway that logs warnings only.
@@ -101,14 +90,16 @@ impl Setup {
         callgrind.count()?;
         for round in 0..rounds {
             eprint!("round {}, ", round + 1);
-            for (r, request) in self.requests.iter().enumerate() {
+            for request in &self.requests {
                 for i in 0..clients.len() {
                     // Another filter is first in each round.
                     let f = (i + round) % clients.len();
                     clients[f].send(request, requests)?;
                     let count = callgrind.dump()?;
                     let each = |count: u64| (count as f64 / f64::from(requests)).round();
-                    counts[f][r].push([each(count.all), each(count.guest)]);
+                    let (name, request) = (self.filters[f].name, &request.name);
+                    samples.push([self.name, name, request], each(count.all));
+                    samples.push([&guest(self.name), name, request], each(count.guest));
                 }
             }
         }

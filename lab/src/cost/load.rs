@@ -23,13 +23,6 @@ pub const KEYS: [&str; 3] = ["requests per second", "p50 us", "p99 us"];
 /// The filters, in this order.
 pub const FILTERS: [&str; 8] = [EMPTY, RBAC, LUA, FLOOR, OURS, LOG, SDK, BASELINE];
 
-/// Runs of wrk without the filter, and with it right beside them.
-#[derive(Clone, Default)]
-struct Runs {
-    without: Vec<[f64; 3]>,
-    with: Vec<[f64; 3]>,
-}
-
 /// Measures each filter in turn: no filter, the filter, the filter, no filter; each for `seconds`.
 pub fn measure(root: &Path, rounds: usize, seconds: u32) -> Result<Samples> {
     let wrk = tools::apt_program("wrk", "wrk")?;
@@ -54,26 +47,23 @@ pub fn measure(root: &Path, rounds: usize, seconds: u32) -> Result<Samples> {
     let script = root.join("lab/src/cost/wrk.lua");
     let load = |filter, request| run([&wrk, &script], seconds, &envoy, filter, request);
     let (none, filters) = filters.split_first().context("no filter at all")?;
-    let mut runs = vec![vec![Runs::default(); requests.len()]; filters.len()];
     for round in 0..rounds {
         eprintln!("lab: load, round {} of {rounds}", round + 1);
         for i in 0..filters.len() {
-            let f = (i + round) % filters.len();
-            for (request, runs) in requests.iter().zip(&mut runs[f]) {
-                runs.without.push(load(none, request)?);
-                runs.with.push(load(&filters[f], request)?);
-                runs.with.push(load(&filters[f], request)?);
-                runs.without.push(load(none, request)?);
-            }
-        }
-    }
-    for (filter, runs) in filters.iter().zip(&runs) {
-        for (request, Runs { without, with }) in requests.iter().zip(runs) {
-            for (i, key) in KEYS.into_iter().enumerate() {
-                let key = format!("{}, {key}", request.name);
-                let list = |runs: &[[f64; 3]]| runs.iter().map(|run| run[i]).collect();
-                samples.put([GROUP, filter.name, &key], list(with));
-                samples.put([GROUP, &beside(filter.name), &key], list(without));
+            let filter = &filters[(i + round) % filters.len()];
+            let beside = beside(filter.name);
+            for request in &requests {
+                for (row, filter) in [
+                    (&*beside, none),
+                    (filter.name, filter),
+                    (filter.name, filter),
+                    (&beside, none),
+                ] {
+                    for (key, figure) in KEYS.iter().zip(load(filter, request)?) {
+                        let key = format!("{}, {key}", request.name);
+                        samples.push([GROUP, row, &key], figure);
+                    }
+                }
             }
         }
     }

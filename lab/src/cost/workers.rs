@@ -26,18 +26,13 @@ pub fn measure(root: &Path, rounds: usize) -> Result<Samples> {
     let details = format!("{WORKERS} workers, {rounds} interleaved starts, {}", tools::machine()?);
     let mut samples = Samples::new(root, "cost workers", details)?;
     let filters = filter::all(root, &filter::policy(root)?, &FILTERS)?;
-    let mut starts = vec![Vec::new(); filters.len()];
     for round in 0..rounds {
         eprintln!("lab: workers, round {} of {rounds}", round + 1);
         for i in 0..filters.len() {
-            let f = (i + round) % filters.len();
-            starts[f].push(start(root, &filters[f])?);
-        }
-    }
-    for (filter, starts) in filters.iter().zip(&starts) {
-        for (i, key) in [RSS, PSS, READY].into_iter().enumerate() {
-            let list = starts.iter().map(|start: &[f64; 3]| start[i]).collect();
-            samples.put([GROUP, filter.name, key], list);
+            let filter = &filters[(i + round) % filters.len()];
+            for (key, sample) in [RSS, PSS, READY].iter().zip(start(root, filter)?) {
+                samples.push([GROUP, filter.name, key], sample);
+            }
         }
     }
     Ok(samples)
