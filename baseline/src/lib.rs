@@ -4,6 +4,8 @@
 //! `vec!` of headers for each denial, `info!` on every request. The rule is written out here and does
 //! not follow `policy.toml`; the conformance tests check that the two agree.
 
+#![cfg(target_family = "wasm")]
+
 use log::info;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
