@@ -32,7 +32,7 @@ for target in decision policy module; do
     module) runs=20000 ;;
     *) runs=100000 ;;
   esac
-  cargo fuzz run --fuzz-dir . --features libfuzzer --sanitizer none --target-dir ../target/fuzz \
+  cargo fuzz run --features libfuzzer --sanitizer none --target-dir ../target/fuzz \
     "$target" "$found" "corpus/$target" -- \
     -seed=1 -max_len=4096 -dict="$PWD/policy.dict" -print_final_stats=1 "${limit[@]:--runs=$runs}"
 done
