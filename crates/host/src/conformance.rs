@@ -89,11 +89,11 @@ fn bytes<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<u8>, D::Error> {
 /// Pairs of name and value. A value may be any bytes: `\xNN` in TOML is the character U+00NN, and
 /// stands for that byte.
 fn headers<'de, D: Deserializer<'de>>(input: D) -> Result<Headers, D::Error> {
-    let pairs = Vec::<(String, String)>::deserialize(input)?.into_iter();
-    pairs
-        .map(|(name, value)| {
-            let value: Result<_, _> = value.chars().map(u8::try_from).collect();
-            Ok((name.into_bytes(), value.map_err(D::Error::custom)?))
-        })
-        .collect()
+    let header = |pair: Vec<String>| {
+        let [name, value] = <[String; 2]>::try_from(pair).map_err(|_| "a header is not a pair")?;
+        let value: Result<_, _> = value.chars().map(u8::try_from).collect();
+        Ok((name.into_bytes(), value.map_err(|_| "a value has a character beyond U+00FF")?))
+    };
+    let headers: Result<_, &str> = Vec::deserialize(input)?.into_iter().map(header).collect();
+    headers.map_err(D::Error::custom)
 }
