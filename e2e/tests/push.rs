@@ -35,7 +35,8 @@ impl Push {
     fn new(args: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let mut command = Command::new(root().join("deploy/push.sh"));
-        command.env("DOCKER_CONFIG", folder.path()).arg("--plain-http").args(args);
+        command.current_dir(root()).env("DOCKER_CONFIG", folder.path());
+        command.arg("--plain-http").args(args);
         let pin = folder.path().join("pin/digest.yaml");
         fs::create_dir(pin.parent().unwrap()).unwrap();
         Self { command, folder, pin }
