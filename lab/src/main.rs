@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use header_gate_cli::checkout;
 use header_gate_lab::{cost, differ, draw, soak};
 
 /// Measures the plugin and its rivals, and tries to break it
@@ -26,21 +27,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    header_gate_cli::main(run)
 }
 
-fn run(command: &Command) -> Result<()> {
-    let root = header_gate_cli::root();
+fn run(Options { command }: Options) -> Result<()> {
+    let root = checkout()?;
     let (samples, complete) = match command {
-        Command::Cost(options) => cost::run(&root, options)?,
-        Command::Differ(options) => differ::run(&root, options)?,
-        Command::Soak(options) => soak::run(&root, options)?,
+        Command::Cost(options) => cost::run(&root, &options)?,
+        Command::Differ(options) => differ::run(&root, &options)?,
+        Command::Soak(options) => soak::run(&root, &options)?,
         Command::Draw => return draw::draw(&root),
     };
     println!("{}", draw::tables(&samples)?);

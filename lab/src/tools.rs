@@ -9,16 +9,6 @@ use anyhow::{Context, Result};
 use header_gate_cli::build;
 use header_gate_system::command;
 
-/// `program` on PATH; Debian's `package` is installed if it is missing.
-pub fn apt_program(program: &str, package: &str) -> Result<PathBuf> {
-    if command::on_path(program).is_none() && command::can_install_packages() {
-        command::install_packages(&[package])?;
-    }
-    command::on_path(program).with_context(|| {
-        format!("{program} is not on PATH; install it (Debian, Ubuntu: apt-get install {package})")
-    })
-}
-
 /// Writes `file` whole or not at all.
 pub fn write(file: &Path, bytes: &[u8]) -> Result<()> {
     build::put(file, bytes)

@@ -10,9 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use header_gate_envoy::{Envoy, Options};
 use header_gate_system::command;
+use header_gate_system::install::apt_program;
 use header_gate_system::process::Folder;
-
-use crate::tools::apt_program;
 
 /// Most modules in one Envoy: with more, valgrind runs out of addresses for their memories, and Envoy
 /// then lets every request pass.

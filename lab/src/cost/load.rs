@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use header_gate_envoy::{Envoy, Options};
 use header_gate_system::command;
+use header_gate_system::install::apt_program;
 
 use crate::filter::{
     self, BASELINE, Client, EMPTY, FLOOR, Filter, LOG, LUA, NO_FILTER, OURS, RBAC, Request, SDK,
@@ -25,7 +26,7 @@ pub const FILTERS: [&str; 8] = [EMPTY, RBAC, LUA, FLOOR, OURS, LOG, SDK, BASELIN
 
 /// Measures each filter in turn: no filter, the filter, the filter, no filter; each for `seconds`.
 pub fn measure(root: &Path, rounds: usize, seconds: u32) -> Result<Samples> {
-    let wrk = tools::apt_program("wrk", "wrk")?;
+    let wrk = apt_program("wrk", "wrk")?;
     let details = format!(
         "one worker, {rounds} rounds of paired runs of {seconds} s by {}, {CONNECTIONS} \
          connections, {}",
