@@ -209,15 +209,6 @@ impl Vm {
         Ok(allocator.call(&mut self.store, size)?)
     }
 
-    /// Calls the counter of the old budget; goes with it.
-    ///
-    /// # Errors
-    /// The module does not export one.
-    pub fn heap_allocations(&mut self) -> Result<u32> {
-        let counter = self.call("heap_allocations", &[])?;
-        Ok(counter.context("heap_allocations is not exported")?.cast_unsigned())
-    }
-
     /// The module's whole memory.
     #[must_use]
     pub fn memory(&self) -> &[u8] {
