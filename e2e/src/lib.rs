@@ -4,8 +4,8 @@ pub mod registry;
 pub mod schemas;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Output;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -76,25 +76,4 @@ pub fn error(output: &Output) -> String {
     let errors: Vec<_> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!((errors.len(), stderr.lines().last()), (1, errors.first().copied()), "{stderr}");
     errors[0].to_owned()
-}
-
-/// Installs what `pins/npm/NAME` locks, with its own files beside `node_modules`.
-fn npm(root: &Path, name: &str) -> anyhow::Result<PathBuf> {
-    use header_gate_system::{command::run_quietly, process::Folder};
-    let mut shell = Command::new("sh");
-    shell
-        .current_dir(root.join("pins/npm").join(name))
-        .args(["-c", "cat * | sha256sum | head -c 16"]);
-    let folder = root.join("target").join(format!("{name}-{}", stdout(shell.output()?)));
-    if !folder.is_dir() {
-        let new = Folder::within(&root.join("target"))?;
-        let mut npm = Command::new("sh");
-        npm.args([
-            "-c",
-            "cp pins/npm/$1/* $0 && cd $0 && npm ci --ignore-scripts --no-audit --no-fund",
-        ]);
-        run_quietly(npm.current_dir(root).arg(new.path()).arg(name), Duration::from_secs(600))?;
-        new.keep_as(&folder)?;
-    }
-    Ok(folder)
 }

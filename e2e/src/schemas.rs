@@ -6,14 +6,15 @@ use std::process::{Command, Output};
 use std::sync::LazyLock;
 
 use header_gate_system::command::on_path;
+use header_gate_system::install;
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{npm, root, stdout};
+use crate::{root, stdout};
 
 /// The folder with the packages.
-static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| npm(root(), "schemas").unwrap());
+static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| install::npm(root(), "schemas").unwrap());
 
 /// What the schemas say about a YAML file.
 #[derive(Deserialize)]

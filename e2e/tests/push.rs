@@ -242,6 +242,9 @@ fn each_mistake_is_one_error() {
     let registry = Registry::start();
     let image = registry.image("gate:1");
     let push = |args: &[&str]| Push::new(args).plugin(&plugin());
+    push(&[]).fails("required arguments were not provided: <IMAGE>");
+    push(&[&image, "more"]).fails("unexpected argument 'more'");
+    push(&["--quick", &image]).fails("unexpected argument '--quick'");
     push(&["team/gate"]).fails("the registry is missing");
     push(&["--policy", "none.toml", &image]).fails("none.toml: cannot be read");
     Push::new(&["--plugin", "none.wasm", &image]).fails("cannot read the plugin none.wasm");

@@ -59,7 +59,7 @@ pub struct Options {
 pub fn run(options: Options) -> Result<()> {
     let reference = reference::parse(&options.image)?;
     // A build needs the checkout; a finished plugin is pushed from any folder.
-    let base = if options.plugin.is_some() { PathBuf::new() } else { crate::root() };
+    let base = if options.plugin.is_some() { PathBuf::new() } else { crate::checkout()? };
     let policy_file = options.policy.unwrap_or_else(|| base.join("policy.toml"));
     let policy = Policy::read(&policy_file)?;
     let default_pin = Some(base.join(PIN)).filter(|pin| pin.parent().is_some_and(Path::is_dir));
