@@ -27,11 +27,11 @@ fn error(plugin: &Path) -> String {
 #[test]
 fn a_plugin_that_ignores_case_is_found_and_shown() {
     let floor = fs::read_to_string(root().join("benches/floor.wat")).unwrap();
-    let value = "(i64.eq (i64.load (i32.const 8))";
+    let value = "(i64.load (i32.const 8))";
     assert!(floor.contains(value), "benches/floor.wat has changed: adapt this test");
-    let lower = "(i64.eq (i64.or (i64.load (i32.const 8)) (i64.const 0x20202020))";
+    let lower = format!("(i64.or {value} (i64.const 0x20202020))");
     let plugin = tempfile::NamedTempFile::with_suffix(".wasm").unwrap();
-    fs::write(&plugin, wat::parse_str(floor.replace(value, lower)).unwrap()).unwrap();
+    fs::write(&plugin, wat::parse_str(floor.replace(value, &lower)).unwrap()).unwrap();
     let error = error(plugin.path());
     for part in [
         "\n  header-gate: Passed, expected Denied\n  floor (hand-written WAT): Denied, expected Denied\n",
