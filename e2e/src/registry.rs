@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use header_gate_envoy::http1::{Connection, Response};
+use header_gate_envoy::client::{Connection, Response};
 use header_gate_system::install::apt_program;
 use header_gate_system::process::{Folder, Process};
 use serde_json::Value;

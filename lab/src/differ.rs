@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use header_gate_envoy::{Options as EnvoyOptions, http1, http2};
+use header_gate_envoy::client::{Closed, Connection};
+use header_gate_envoy::{Options as EnvoyOptions, raw};
 use header_gate_policy::Policy;
 
 use crate::filter::{self, FLOOR, NO_FILTER, OURS, RBAC};
@@ -134,13 +135,13 @@ struct Asker<'a> {
     port: u16,
     /// Whose denial is expected.
     policy: &'a Policy,
-    http1: http1::Connection,
-    http2: http2::Connection,
+    http1: raw::Connection,
+    http2: Connection,
 }
 
 impl<'a> Asker<'a> {
     fn new(port: u16, policy: &'a Policy) -> Result<Self> {
-        let (http1, http2) = (http1::Connection::open(port)?, http2::Connection::open(port)?);
+        let (http1, http2) = (raw::Connection::open(port)?, Connection::http2(port)?);
         Ok(Self { port, policy, http1, http2 })
     }
 
@@ -154,7 +155,7 @@ impl<'a> Asker<'a> {
             };
             match response {
                 Ok(response) => return Ok(Outcome::of(self.policy, &response)),
-                Err(error) if error.is::<http1::Closed>() || error.is::<h2::Error>() => {
+                Err(error) if error.is::<Closed>() => {
                     *self = Self::new(self.port, self.policy)?;
                 }
                 Err(error) => return Err(error),

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use header_gate_cli::build;
 use header_gate_cli::build::variant::Variant;
 use header_gate_envoy::config::{Listener, config};
-use header_gate_envoy::http1::Connection;
+use header_gate_envoy::raw::Connection;
 use header_gate_envoy::{ACTIVE, Envoy, NEWEST, Options, install, until};
 use header_gate_policy::Policy;
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! What a listener has to do with a request, by the request and the policy alone.
 
+use header_gate_envoy::client::Response;
 use header_gate_envoy::config::{MAX_REQUEST_HEADERS_KB, is_upstream};
 use header_gate_envoy::denial::difference;
-use header_gate_envoy::http1::Response;
 use header_gate_policy::Policy;
 
 use crate::request::{Protocol, Request, is_control};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::http1::Response;
+use crate::client::Response;
 
 /// What the plugin is called in Envoy's log.
 const PLUGIN: &str = "header-authorization";
@@ -20,7 +20,6 @@ macro_rules! api {
 }
 
 /// Whether `response` is what a listener without an upstream answers.
-#[must_use]
 pub fn is_upstream(response: &Response) -> bool {
     response.status == 200 && response.body == UPSTREAM.as_bytes()
 }
@@ -36,13 +35,11 @@ pub struct Listener {
 
 impl Listener {
     /// A listener that answers every request itself, with [`UPSTREAM`].
-    #[must_use]
     pub fn new(name: &str) -> Self {
         Self { name: name.to_owned(), filters: Vec::new(), upstream: None, access_log: None }
     }
 
     /// Adds the plugin in `file`, in a VM that no other listener shares, failing closed.
-    #[must_use]
     pub fn wasm(self, file: &Path) -> Self {
         let vm = json!({
             "vm_id": self.name,
@@ -63,21 +60,18 @@ impl Listener {
     }
 
     /// Adds an HTTP filter.
-    #[must_use]
     pub fn filter(mut self, filter: Value) -> Self {
         self.filters.push(filter);
         self
     }
 
     /// Sends requests to `port` of 127.0.0.1.
-    #[must_use]
     pub fn upstream(mut self, port: u16) -> Self {
         self.upstream = Some(port);
         self
     }
 
     /// Logs a line per request, in Envoy's format; it shows in [`crate::Envoy::log`].
-    #[must_use]
     pub fn access_log(mut self, format: &str) -> Self {
         self.access_log = Some(format!("{format}\n"));
         self
@@ -137,7 +131,6 @@ fn address(port: u16) -> Value {
 }
 
 /// The configuration of an Envoy with these listeners, and its admin API on any free port.
-#[must_use]
 pub fn config(listeners: &[Listener]) -> Value {
     json!({
         "admin": { "address": address(0) },

@@ -2,9 +2,9 @@
 
 use header_gate_policy::Policy;
 
-use crate::http1::Response;
+use crate::client::Response;
 
-/// What tells `response` from the policy's denial; none if it is the denial.
+/// How `response` differs from the policy's denial; none if it does not.
 #[must_use]
 pub fn difference(Policy { deny, .. }: &Policy, response: &Response) -> Option<String> {
     let status = response.status;

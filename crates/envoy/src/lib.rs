@@ -1,11 +1,13 @@
-//! A real Envoy: found or installed, configured, run on free ports, and asked through its admin API.
+//! A real Envoy: installed, configured, run on free ports, and asked through its admin API; and the HTTP clients
+//! that ask it.
 
+pub mod client;
 pub mod config;
 pub mod denial;
-pub mod http1;
-pub mod http2;
 pub mod httpbin;
-pub mod install;
+mod install;
+pub mod raw;
+pub mod tls;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -16,34 +18,38 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use header_gate_system::process::{Folder, Process};
 use serde_json::Value;
 
 pub use install::{NEWEST, OLDEST, install};
 
-use crate::http1::Connection;
-use header_gate_system::process::{Folder, Process};
+use crate::client::Connection;
 
-/// The longest wait for the end of an Envoy that was asked to end.
-const FAREWELL: Duration = Duration::from_secs(10);
-
-/// Envoy's gauge of the virtual machines of all plugins: for each plugin one for each worker, one for
-/// the main thread, and one that the others are cloned from.
+/// Envoy's gauge of the virtual machines of all plugins.
 pub const ACTIVE: &str = "wasm.envoy.wasm.runtime.v8.active";
 
-/// The longest wait for what [`until`] asks.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How many virtual machines Envoy has for a plugin: one for each worker, one for the main thread, and one that
+/// the others are cloned from.
+pub const fn virtual_machines(workers: u64) -> u64 {
+    workers + 2
+}
+
+/// How long [`Envoy::stop`] and [`until`] wait.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// How often a process that is waited for is looked at.
+const POLL: Duration = Duration::from_millis(20);
 
 /// How an Envoy is run.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Worker threads.
     pub concurrency: u32,
-    /// What is logged: a level.
+    /// The level of what is logged.
     pub log_level: &'static str,
-    /// What components log: `component:level`, separated by commas.
+    /// Levels of components, `component:level`, separated by commas.
     pub component_log_level: &'static str,
     /// The longest wait until it is ready. Under valgrind it takes minutes.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 impl Default for Options {
@@ -52,7 +58,7 @@ impl Default for Options {
             concurrency: 2,
             log_level: "warning",
             component_log_level: "wasm:info",
-            patience: Duration::from_mins(1),
+            timeout: Duration::from_mins(1),
         }
     }
 }
@@ -65,12 +71,8 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Starts Envoy by `command`, its binary (or a tool such as valgrind and the binary), with a
-    /// configuration in YAML or JSON that has an `admin` address, and waits until it is ready.
-    ///
-    /// # Errors
-    /// It ends early, which includes a plugin that it does not take, or is not ready in time; the
-    /// error carries what it said.
+    /// Starts Envoy by `command`, its binary (or a tool such as valgrind and the binary), with a configuration in
+    /// YAML or JSON that has an `admin` address, and waits until it is ready.
     pub fn start(mut command: Command, config: &str, options: &Options) -> Result<Self> {
         let folder = Folder::new().context("no temporary folder for Envoy")?;
         let file = folder.path().join("envoy.yaml");
@@ -94,57 +96,22 @@ impl Envoy {
         let program = PathBuf::from(command.get_program());
         let process = Process::start(&mut command, folder)
             .with_context(|| format!("cannot run {}", program.display()))?;
-        let deadline = Instant::now() + options.patience;
-        loop {
-            if let Some(status) = process.ended()? {
-                bail!("Envoy does not start ({status}): {}", reason(&process.log()));
-            }
-            if let Some(port) = fs::read_to_string(&admin).ok().and_then(|text| port_of(&text)) {
-                let envoy = Self { process, admin: port };
-                return envoy.until_ready(deadline);
-            }
-            if Instant::now() > deadline {
-                bail!("Envoy does not open its admin port: {}", reason(&process.log()));
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
+        let admin = wait(&process, "Envoy", options.timeout, || {
+            let port = port_of(&fs::read_to_string(&admin).ok()?)?;
+            admin_get(port, "/ready")
+                .is_ok_and(|answer| answer.trim_end() == "LIVE")
+                .then_some(port)
+        })?;
+        Ok(Self { process, admin })
     }
 
-    fn until_ready(self, deadline: Instant) -> Result<Self> {
-        loop {
-            // Envoy may end between any two of these.
-            if self.admin("/ready").is_ok_and(|answer| answer.trim_end() == "LIVE") {
-                return Ok(self);
-            }
-            if let Some(status) = self.process.ended()? {
-                bail!("Envoy does not start ({status}): {}", reason(&self.log()));
-            }
-            if Instant::now() > deadline {
-                bail!("Envoy does not get ready: {}", reason(&self.log()));
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// What the admin API answers to a GET of `path`, such as `/stats`.
-    ///
-    /// # Errors
-    /// Envoy is gone, or does not know the path.
+    /// The answer of the admin API to a GET of `path`, such as `/stats`.
     pub fn admin(&self, path: &str) -> Result<String> {
-        let answer = Connection::open(self.admin)?.send("GET", path, &[], b"")?;
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
-        if answer.status == 200 {
-            Ok(text)
-        } else {
-            bail!("Envoy answers {path} with {}: {}", answer.status, text.trim_end())
-        }
+        admin_get(self.admin, path)
     }
 
-    /// A counter or gauge, by its whole name; of a histogram, the median of all that it has recorded.
-    /// None if Envoy has nothing of that name yet.
-    ///
-    /// # Errors
-    /// As for [`Envoy::admin`].
+    /// A counter or gauge, by its whole name; of a histogram, the median of all recorded values. None if Envoy
+    /// has nothing of that name yet.
     pub fn stat(&self, name: &str) -> Result<Option<f64>> {
         let text = self.admin(&format!("/stats?filter=^{name}$"))?;
         // NAME: 34, or NAME: P0(nan,120.0) P25(nan,122.5) P50(nan,125.0) ...
@@ -155,10 +122,7 @@ impl Envoy {
         })
     }
 
-    /// The port that the listener `name` was given.
-    ///
-    /// # Errors
-    /// Envoy is gone, or has no such listener.
+    /// The port of the listener `name`.
     pub fn port(&self, name: &str) -> Result<u16> {
         let listeners: Value = serde_json::from_str(&self.admin("/listeners?format=json")?)
             .context("Envoy's list of listeners is not JSON")?;
@@ -170,35 +134,26 @@ impl Envoy {
     }
 
     /// The port of the admin API.
-    #[must_use]
     pub fn admin_port(&self) -> u16 {
         self.admin
     }
 
-    /// What Envoy has logged so far, its access logs on stdout included.
-    #[must_use]
+    /// What Envoy has logged so far, including access logs on stdout.
     pub fn log(&self) -> String {
         self.process.log()
     }
 
-    /// The log as a file, to be read on as it grows.
-    ///
-    /// # Errors
-    /// It cannot be opened.
+    /// The log as a file, to be read as it grows.
     pub fn open_log(&self) -> io::Result<File> {
         self.process.open_log()
     }
 
     /// The process id.
-    #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    /// Whether Envoy is still there.
-    ///
-    /// # Errors
-    /// It has ended; says how.
+    /// Whether Envoy still runs.
     pub fn check(&self) -> Result<()> {
         match self.process.ended()? {
             Some(status) => bail!("Envoy has ended ({status}): {}", reason(&self.log())),
@@ -206,16 +161,43 @@ impl Envoy {
         }
     }
 
-    /// Ends Envoy in its own way, and returns its whole log.
-    ///
-    /// # Errors
-    /// It does not end in time (it is killed then), or not well.
+    /// Asks Envoy to end, and returns its whole log.
     pub fn stop(self) -> Result<String> {
-        let status = self.process.terminate(FAREWELL).context("Envoy does not end")?;
-        if !status.success() {
-            bail!("Envoy ends with {status}: {}", reason(&self.log()));
-        }
+        let status = self.process.terminate(TIMEOUT).context("Envoy does not end")?;
+        ensure!(status.success(), "Envoy ends with {status}: {}", reason(&self.log()));
         Ok(self.log())
+    }
+}
+
+fn admin_get(port: u16, path: &str) -> Result<String> {
+    let answer = Connection::open(port)?.send("GET", path, &[], b"")?;
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    ensure!(
+        answer.status == 200,
+        "Envoy answers {path} with {}: {}",
+        answer.status,
+        text.trim_end()
+    );
+    Ok(text)
+}
+
+/// Waits until `ready` has an answer, and fails when `process` ends or takes longer than `timeout`.
+fn wait<T>(
+    process: &Process,
+    name: &str,
+    timeout: Duration,
+    ready: impl Fn() -> Option<T>,
+) -> Result<T> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        if let Some(answer) = ready() {
+            return Ok(answer);
+        }
+        if let Some(status) = process.ended()? {
+            bail!("{name} does not start ({status}): {}", reason(&process.log()));
+        }
+        ensure!(Instant::now() < deadline, "{name} does not get ready: {}", reason(&process.log()));
+        thread::sleep(POLL);
     }
 }
 
@@ -224,8 +206,7 @@ fn port_of(address: &str) -> Option<u16> {
     address.rsplit_once(':')?.1.trim_end().parse().ok()
 }
 
-/// Why Envoy ended: its errors on one line, without the columns before them; or the end of what it
-/// said.
+/// Why a program ended: Envoy's errors on one line, without the columns before them; or the end of the log.
 fn reason(log: &str) -> String {
     let mut errors = Vec::new();
     for line in log.lines().filter(|l| l.contains("[error]") || l.contains("[critical]")) {
@@ -242,28 +223,25 @@ fn reason(log: &str) -> String {
 }
 
 /// Asks until there is an answer.
-///
-/// # Errors
-/// The question's own, or there is no answer for too long.
 pub fn until<T>(question: impl Fn() -> Result<Option<T>>) -> Result<T> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(answer) = question()? {
             return Ok(answer);
         }
-        ensure!(Instant::now() < deadline, "no answer after {} seconds", PATIENCE.as_secs());
-        thread::sleep(Duration::from_millis(20));
+        ensure!(Instant::now() < deadline, "no answer after {} seconds", TIMEOUT.as_secs());
+        thread::sleep(POLL);
     }
 }
 
-/// The number behind `key` in a file below /proc that tells of process `pid`: memory in KiB.
+/// The number after `key` in a file of process `pid` under /proc: memory in KiB.
 pub fn process_memory(pid: u32, file: &str, key: &str) -> Result<f64> {
     let path = format!("/proc/{pid}/{file}");
     let text = fs::read_to_string(&path).with_context(|| format!("Envoy is gone: {path}"))?;
     field(&text, key).with_context(|| format!("no {key} in {path}: has Envoy ended?"))
 }
 
-/// The number behind `key`, at the start of a line.
+/// The number after `key`, at the start of a line.
 fn field(text: &str, key: &str) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_whitespace().next()?.parse().ok()
@@ -274,13 +252,7 @@ mod tests {
     use super::{field, port_of, reason};
 
     #[test]
-    fn a_field_is_the_number_behind_its_key() {
-        assert_eq!(field("Name: envoy\nVmRSS:\t  61234 kB\n", "VmRSS:"), Some(61_234.0));
-        assert_eq!(field("Name: envoy\n", "Name:"), None);
-    }
-
-    #[test]
-    fn the_reason_is_all_errors_on_one_line() {
+    fn the_reason_is_every_error_on_one_line() {
         let log = "[2026-11-23 23:12:31.402][7][warning][main] [server.cc:9] no limit\n\
                    [2026-11-23 23:12:31.402][7][error][wasm] [wasm.cc:104] Wasm VM failed [x] y\n\
                    [2026-11-23 23:12:31.403][7][critical][main] [server.cc:449] error `Unable to \
@@ -290,9 +262,10 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_read_once_it_is_there() {
+    fn numbers_are_read_from_addresses_and_files_of_proc() {
         assert_eq!(port_of("127.0.0.1:9901\n"), Some(9901));
         assert_eq!(port_of("127.0.0.1:"), None);
-        assert_eq!(port_of(""), None);
+        assert_eq!(field("Name: envoy\nVmRSS:\t  61234 kB\n", "VmRSS:"), Some(61_234.0));
+        assert_eq!(field("Name: envoy\n", "Name:"), None);
     }
 }

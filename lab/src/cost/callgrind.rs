@@ -55,7 +55,7 @@ impl Callgrind {
         let options = Options {
             concurrency: 1,
             component_log_level: log,
-            patience: Duration::from_mins(5),
+            timeout: Duration::from_mins(5),
             ..Options::default()
         };
         let envoy = Envoy::start(command, config, &options)?;

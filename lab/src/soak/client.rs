@@ -4,7 +4,7 @@ use std::mem;
 
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
-use header_gate_envoy::http1::{Connection, request};
+use header_gate_envoy::raw::{Connection, request};
 use header_gate_envoy::{Envoy, process_memory};
 use header_gate_policy::Policy;
 use indexmap::IndexMap;

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use header_gate_policy::Policy;
-
+use header_gate_envoy::client::{Closed, Connection, Response};
 use header_gate_envoy::denial::difference;
-use header_gate_envoy::http1::{Closed, Connection, Response};
+use header_gate_policy::Policy;
 
 /// One thing to ask on every connection.
 pub struct Check {
@@ -24,43 +23,39 @@ impl Check {
         Self { name: name.into(), value, passes, seen: BTreeMap::new(), failed: false }
     }
 
-    /// What is asked on a connection, in order: what `policy` says, and that `withdrawn` values are
-    /// denied. No name tells a value: they may be secret.
+    /// What is asked on a connection, in order: what `policy` says, and that `withdrawn` values are denied. No
+    /// name shows a value: they may be secret.
     pub fn all(policy: &Policy, withdrawn: &[String]) -> Vec<Self> {
-        let values = policy.values.iter().map(String::as_bytes);
-        let numbered =
-            |what: &str, i: usize, all: &[String]| format!("{what} {} of {}", i + 1, all.len());
-        let value = |i| numbered("value", i, &policy.values);
-        let mut all: Vec<_> = values
-            .clone()
-            .enumerate()
-            .map(|(i, bytes)| Self::new(value(i), Some(bytes), true))
-            .collect();
-        let longest = values.clone().max_by_key(|value| value.len()).unwrap_or_default();
+        let values: Vec<_> = policy.values.iter().map(String::as_bytes).collect();
+        let numbered = |i: usize| format!("value {} of {}", i + 1, values.len());
+        let accepted = values.iter().enumerate();
+        let mut all: Vec<_> =
+            accepted.clone().map(|(i, value)| Self::new(numbered(i), Some(value), true)).collect();
+        let longest = values.iter().copied().max_by_key(|value| value.len()).unwrap_or_default();
         all.extend([
             Self::new("no header", None, false),
             Self::new("an empty value", Some(b""), false),
             // Longer than every accepted one.
             Self::new("a wrong value", Some(&[longest, b"x"].concat()), false),
         ]);
-        for (i, bytes) in values.clone().enumerate() {
-            if let Some(other) = altered(bytes).filter(|other| !values.clone().any(|v| v == other))
-            {
-                all.push(Self::new(format!("{}, altered", value(i)), Some(&other), false));
-            }
+        for (i, value) in accepted {
+            let other = altered(value).filter(|other| !values.contains(&other.as_slice()));
+            all.extend(
+                other.map(|v| Self::new(format!("{}, altered", numbered(i)), Some(&v), false)),
+            );
         }
-        for (i, bytes) in withdrawn.iter().map(String::as_bytes).enumerate() {
-            all.push(Self::new(numbered("--denied", i, withdrawn), Some(bytes), false));
+        for (i, value) in withdrawn.iter().enumerate() {
+            let name = format!("--denied {} of {}", i + 1, withdrawn.len());
+            all.push(Self::new(name, Some(value.as_bytes()), false));
         }
         all.extend([
             Self::new("a byte that is not UTF-8", Some(b"\xff"), false),
-            Self::new("value 1, afterwards", values.clone().next(), true),
+            Self::new("value 1, afterwards", values.first().copied(), true),
         ]);
         all
     }
 
-    /// Asks on `connection`, and counts the answer, or that there was none; `place` is added to what
-    /// is wrong.
+    /// Asks on `connection`, and counts the answer, or that there was none; `place` is added to a wrong outcome.
     pub fn ask(
         &mut self,
         policy: &Policy,
@@ -75,8 +70,8 @@ impl Check {
             connection.send_for("GET", path, header.as_slice(), b"", wanted)
         };
         let mut answer = send(connection);
-        // A gateway may close what it has kept open between two requests; it has decided nothing.
-        if connection.is_kept() && answer.as_ref().is_err_and(|error| error.is::<Closed>()) {
+        // A gateway may close a kept connection between two requests; it has decided nothing.
+        if connection.is_used() && answer.as_ref().is_err_and(|error| error.is::<Closed>()) {
             answer = connection.reopen().and_then(|()| send(connection));
         }
         let (outcome, right) = match &answer {

@@ -1,14 +1,14 @@
-//! Whether each worker has the plugin's virtual machine, as Envoy's admin API tells it.
+//! Whether each worker has the plugin's virtual machine, by Envoy's admin API.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
+use header_gate_envoy::client::{Connection, Transport, addresses};
+use header_gate_envoy::{ACTIVE, virtual_machines};
 use serde_json::Value;
 
-use super::url::Url;
-use header_gate_envoy::ACTIVE;
-use header_gate_envoy::http1::Connection;
+use super::target::Target;
 
 /// Envoy's workers, and its virtual machines.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Machines {
     workers: u64,
     active: u64,
@@ -16,48 +16,45 @@ pub struct Machines {
 
 impl Machines {
     /// Asks the admin API at `admin`.
-    pub fn ask(admin: &Url) -> Result<Self> {
-        let told =
-            || format!("the admin API at {} does not tell the virtual machines", admin.address);
-        let info: Value = serde_json::from_str(&get(admin, "/server_info").with_context(told)?)
-            .with_context(|| format!("/server_info of {} is not Envoy's", admin.address))?;
+    pub fn ask(admin: &Target, transport: Transport) -> Result<Self> {
+        let about =
+            || format!("{} is not an admin API that counts virtual machines", admin.address);
+        let peer = addresses(&admin.address)?[0];
+        let mut connection = Connection::at(peer, admin.authority.as_str(), transport)?;
+        let mut get = |path: &str| {
+            let answer = connection.send("GET", path, &[], b"")?;
+            ensure!(answer.status == 200, "{path} is answered {}", answer.status);
+            Ok(String::from_utf8_lossy(&answer.body).into_owned())
+        };
+        let info: Value =
+            serde_json::from_str(&get("/server_info").with_context(about)?).with_context(about)?;
         let workers = info["command_line_options"]["concurrency"].as_u64().filter(|&n| n > 0);
-        let workers = workers
-            .with_context(|| format!("/server_info of {} has no concurrency", admin.address))?;
-        let stats = get(admin, &format!("/stats?filter=^{ACTIVE}$")).with_context(told)?;
+        let workers = workers.context("/server_info has no concurrency").with_context(about)?;
+        let stats = get(&format!("/stats?filter=^{ACTIVE}$")).with_context(about)?;
         // Envoy lists it only once there has been one.
         let active = stats.lines().find_map(|line| line.strip_prefix(ACTIVE)?.strip_prefix(": "));
-        let active = active.unwrap_or("0").trim().parse().with_context(told)?;
+        let active = active.unwrap_or("0").trim().parse().with_context(about)?;
         Ok(Self { workers, active })
     }
 
-    /// One for each worker, one for the main thread and one that these are cloned from; so for each
-    /// plugin that there is, and for a listener that drains.
-    fn each(&self) -> u64 {
-        self.workers + 2
-    }
-
+    /// Each plugin, and each listener that drains, has the same number of them.
     pub fn is_ok(&self) -> bool {
-        self.active > 0 && self.active.is_multiple_of(self.each())
+        self.active > 0 && self.active.is_multiple_of(virtual_machines(self.workers))
     }
 
     /// Its row of the table.
     pub fn row(&self) -> [String; 4] {
         [
             "virtual machines".to_owned(),
-            format!("{} workers + 2 = {}, or a multiple", self.workers, self.each()),
+            format!(
+                "{} (for {} workers), or a multiple",
+                virtual_machines(self.workers),
+                self.workers
+            ),
             self.active.to_string(),
             if self.is_ok() { "ok" } else { "FAILED" }.to_owned(),
         ]
     }
-}
-
-fn get(admin: &Url, path: &str) -> Result<String> {
-    let answer = Connection::to(&admin.address, &admin.authority)?.send("GET", path, &[], b"")?;
-    if answer.status != 200 {
-        bail!("{path} is answered {}", answer.status);
-    }
-    Ok(String::from_utf8_lossy(&answer.body).into_owned())
 }
 
 #[cfg(test)]
@@ -65,7 +62,7 @@ mod tests {
     use super::Machines;
 
     #[test]
-    fn each_plugin_has_a_machine_for_each_worker_and_two_more() {
+    fn each_plugin_has_a_virtual_machine_for_each_worker_and_two_more() {
         let ok = |workers, active| Machines { workers, active }.is_ok();
         assert!(ok(2, 4) && ok(2, 8) && ok(8, 10));
         assert!(!ok(2, 0) && !ok(2, 3) && !ok(8, 9) && !ok(8, 19));

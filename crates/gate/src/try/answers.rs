@@ -1,12 +1,11 @@
-//! The article's two calls: what they answer, and what the policy says that they should.
+//! The two calls that show a gate: what it answers, and what the policy says.
 
 use std::io::{self, Write};
 
-use anyhow::{Result, bail};
-use header_gate_policy::Policy;
-
+use anyhow::{Result, ensure};
+use header_gate_envoy::client::{Connection, Response};
 use header_gate_envoy::denial::difference;
-use header_gate_envoy::http1::{Connection, Response};
+use header_gate_policy::Policy;
 
 /// httpbin's path for the teapot, and what its answer shows.
 const PATH: &str = "/status/418";
@@ -28,25 +27,22 @@ impl<'a> Answers<'a> {
         Ok(Self { policy, gate, denied, passed })
     }
 
-    /// Both statuses.
     pub fn statuses(&self) -> (u16, u16) {
         (self.denied.status, self.passed.status)
     }
 
-    /// Prints both calls as commands, with the answers that came.
+    /// Prints both calls as commands, with their answers.
     pub fn show(&self, out: &mut impl Write) -> io::Result<()> {
-        let Policy { header, values, .. } = self.policy;
-        let calls = [
-            (self.curl(PATH, None), &self.denied),
-            (self.curl(PATH, Some((header, &values[0]))), &self.passed),
-        ];
-        for (command, response) in calls {
-            writeln!(out, "\n$ {command}")?;
-            out.write_all(&response.body)?;
-            if !response.body.ends_with(b"\n") {
-                writeln!(out)?;
-            }
-            writeln!(out, "-> status {}", response.status)?;
+        let accepted = (self.policy.header.as_str(), self.policy.values[0].as_str());
+        for (header, response) in [(None, &self.denied), (Some(accepted), &self.passed)] {
+            let body = String::from_utf8_lossy(&response.body);
+            let end = if body.ends_with('\n') { "" } else { "\n" };
+            writeln!(
+                out,
+                "\n$ {}\n{body}{end}-> status {}",
+                self.curl(PATH, header),
+                response.status
+            )?;
         }
         writeln!(out)
     }
@@ -54,43 +50,31 @@ impl<'a> Answers<'a> {
     /// Compares the answers with the policy and with httpbin's teapot.
     pub fn check(&self) -> Result<()> {
         let Self { policy, denied, passed, .. } = self;
-        let wrong = difference(policy, denied);
-        let wrong = wrong.map(|wrong| format!("without `{}`, {wrong}", policy.header));
+        let header = &policy.header;
+        let wrong = difference(policy, denied).map(|wrong| format!("without `{header}`, {wrong}"));
         let mut wrong = Vec::from_iter(wrong);
         let (status, text) = TEAPOT;
         if passed.status != status || !String::from_utf8_lossy(&passed.body).contains(text) {
-            let header = &policy.header;
             wrong.push(format!("with an accepted `{header}`, {} is not the teapot", passed.status));
         }
-        if wrong.is_empty() {
-            return Ok(());
-        }
-        bail!("the gate does not answer as policy.toml says: {}", wrong.join("; "))
+        ensure!(wrong.is_empty(), "the gate contradicts policy.toml: {}", wrong.join("; "));
+        Ok(())
     }
 
     /// Prints what to try next.
     pub fn suggest(&self, admin: u16, out: &mut impl Write) -> io::Result<()> {
-        let header = &self.policy.header;
-        let accepted = self.policy.values[0].as_str();
-        let calls = [
-            (self.curl("/headers", Some((header, accepted))), "What the upstream sees."),
-            (
-                self.curl("/headers", Some((&header.to_ascii_uppercase(), accepted))),
-                "The case of the name does not count.",
-            ),
-            (self.curl("/headers", Some((header, &self.near_miss()))), "That of the value does."),
-            (
-                "./build.sh --features log --out log.wasm && deploy/try.sh --plugin log.wasm"
-                    .into(),
-                "A plugin that writes a line per request to Envoy's log (after Ctrl-C).",
-            ),
-            (
-                format!("curl -X POST \"http://127.0.0.1:{admin}/logging?wasm=debug\""),
-                "All that Envoy itself logs of plugins; `info` is what it starts with here.",
-            ),
-        ];
+        let (header, accepted) = (&*self.policy.header, &*self.policy.values[0]);
+        let curl = |header: &str, value: &str| self.curl("/headers", Some((header, value)));
+        let log = "./build.sh --features log --out log.wasm && deploy/try.sh --plugin log.wasm";
+        let debug = format!("curl -X POST \"http://127.0.0.1:{admin}/logging?wasm=debug\"");
         writeln!(out, "Up until Ctrl-C. To try next, in another terminal:")?;
-        for (command, why) in calls {
+        for (command, why) in [
+            (curl(header, accepted), "What the upstream sees."),
+            (curl(&header.to_ascii_uppercase(), accepted), "The case of the name does not count."),
+            (curl(header, &self.near_miss()), "The case of the value does."),
+            (log.to_owned(), "A plugin that logs a line per request (after Ctrl-C)."),
+            (debug, "All that Envoy itself logs about plugins; it starts with `info` here."),
+        ] {
             writeln!(out, "\n  # {why}\n  {command}")?;
         }
         writeln!(out, "\nEnvoy's log:")?;
@@ -107,9 +91,9 @@ impl<'a> Answers<'a> {
     }
 
     fn curl(&self, path: &str, header: Option<(&str, &str)>) -> String {
-        let header = header.map(|(name, value)| quoted(&format!("{name}: {value}")));
-        let header = header.map(|text| format!(" -H {text}")).unwrap_or_default();
-        format!("curl http://127.0.0.1:{}{path}{header}", self.gate)
+        let header =
+            header.map(|(name, value)| format!(" -H {}", quoted(&format!("{name}: {value}"))));
+        format!("curl http://127.0.0.1:{}{path}{}", self.gate, header.unwrap_or_default())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Brings up what the demo needs: the plugin, httpbin and Envoy.
+//! Starts what `gate try` needs: the plugin, httpbin and Envoy.
 
 use std::env;
 use std::fs;
@@ -7,48 +7,45 @@ use std::path::{self, Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use header_gate_policy::Policy;
+use header_gate_envoy::httpbin::Httpbin;
+use header_gate_envoy::{self as envoy, Envoy, NEWEST};
 
 use super::Options;
 use crate::build;
 use crate::build::variant::Variant;
-use header_gate_envoy::httpbin::Httpbin;
-use header_gate_envoy::{self as envoy, Envoy, NEWEST};
 
-/// The gate's listener in deploy/envoy.yaml.
-pub const LISTENER: &str = "gate";
 /// What runs; dropping it ends all of it.
 pub struct Setup {
-    pub policy: Policy,
     pub envoy: Envoy,
     pub httpbin: Httpbin,
 }
 
 impl Setup {
-    pub fn start(options: &Options) -> Result<Self> {
-        let root = crate::root();
-        let policy = Policy::read(&root.join("policy.toml"))?;
+    pub fn start(root: &Path, options: &Options) -> Result<Self> {
         check_ports(options)?;
         let plugin = match &options.plugin {
             Some(file) => path::absolute(file)?,
             None => {
                 eprintln!("gate: building {} ...", Variant::default().file_name());
-                build::artifact(&root, &Variant::default())?
+                build::artifact(root, &Variant::default())?
             }
         };
-        let size = fs::metadata(&plugin)
-            .with_context(|| format!("cannot read the plugin {}", plugin.display()))?
-            .len();
-        let binary = binary(&root, options.envoy_version.as_deref())?;
-        let httpbin = Httpbin::start(&root, options.upstream_port)?;
-        let config = config(&root, options, &plugin, httpbin.port())?;
+        let about = || format!("cannot read the plugin {}", plugin.display());
+        let size = fs::metadata(&plugin).with_context(about)?.len();
+        let binary = match (&options.envoy_version, env::var_os("ENVOY")) {
+            (None, Some(binary)) => PathBuf::from(binary),
+            (version, _) => envoy::install(root, version.as_deref().unwrap_or(NEWEST))?,
+        };
+        ensure!(binary.is_file(), "ENVOY names {}, which is not a file", binary.display());
+        let httpbin = Httpbin::start(root, options.upstream_port)?;
+        let config = config(root, options, &plugin, httpbin.port())?;
         eprintln!("gate: starting Envoy with {} ({size} bytes) ...", plugin.display());
         let envoy = Envoy::start(Command::new(binary), &config, &envoy::Options::default())?;
-        Ok(Self { policy, envoy, httpbin })
+        Ok(Self { envoy, httpbin })
     }
 }
 
-/// Refuses ports that are taken. Envoy would share one with another Envoy.
+/// Refuses ports that are in use: Envoy would share one with another Envoy.
 fn check_ports(options: &Options) -> Result<()> {
     let mut held = Vec::new();
     for (option, port) in [
@@ -57,24 +54,12 @@ fn check_ports(options: &Options) -> Result<()> {
         ("--upstream-port", options.upstream_port),
     ] {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| {
-            format!("cannot listen on port {port} of 127.0.0.1; choose another by {option} N")
+            format!("cannot listen on port {port} of 127.0.0.1; choose another with {option} N")
         })?;
         // Held until all are checked, so that no two are the same.
         held.push(listener);
     }
     Ok(())
-}
-
-/// The Envoy to run: of the version asked for, or what `ENVOY` names, or the newest known.
-fn binary(root: &Path, version: Option<&str>) -> Result<PathBuf> {
-    match (version, env::var_os("ENVOY")) {
-        (None, Some(binary)) => {
-            let binary = PathBuf::from(binary);
-            ensure!(binary.is_file(), "ENVOY names {}, which is not a file", binary.display());
-            Ok(binary)
-        }
-        (version, _) => envoy::install(root, version.unwrap_or(NEWEST)),
-    }
 }
 
 /// deploy/envoy.yaml with the ports and the plugin of this run.

@@ -1,0 +1,83 @@
+//! The URL of a gate or of an admin API.
+
+use std::str::FromStr;
+
+use anyhow::{Context, Result, ensure};
+use http::Uri;
+use http::uri::Authority;
+
+/// What to connect to, and what to ask for.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub tls: bool,
+    /// Host and port.
+    pub address: String,
+    /// Host, and port where the URL has one.
+    pub authority: Authority,
+    pub path: String,
+}
+
+impl FromStr for Target {
+    type Err = anyhow::Error;
+
+    fn from_str(url: &str) -> Result<Self> {
+        let uri: Uri = url.parse().context("not a URL")?;
+        let scheme = uri.scheme_str().unwrap_or_default();
+        ensure!(matches!(scheme, "http" | "https"), "it does not begin with http:// or https://");
+        let tls = scheme == "https";
+        let authority = uri.authority().context("there has to be a host")?.clone();
+        let (host, path) = (authority.host(), uri.path_and_query());
+        ensure!(!host.is_empty() && !authority.as_str().contains('@'), "a host, and no user");
+        let port = if tls { 443 } else { 80 };
+        let port = if authority.as_str() == host {
+            port
+        } else {
+            authority.port_u16().context("the port is not a number")?
+        };
+        let address = format!("{host}:{port}");
+        Ok(Self {
+            tls,
+            address,
+            path: path.map_or("/", |path| path.as_str()).to_owned(),
+            authority,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Target;
+
+    #[test]
+    fn a_url_is_a_host_a_port_and_a_path() {
+        for (url, address, authority, path) in [
+            ("http://gate", "gate:80", "gate", "/"),
+            ("https://gate", "gate:443", "gate", "/"),
+            ("http://gate:8080/a/b?c=d#e", "gate:8080", "gate:8080", "/a/b?c=d"),
+            ("http://10.0.0.1?a", "10.0.0.1:80", "10.0.0.1", "/?a"),
+            ("http://[::1]/", "[::1]:80", "[::1]", "/"),
+            ("https://[::1]:81/", "[::1]:81", "[::1]:81", "/"),
+        ] {
+            let parsed: Target = url.parse().unwrap();
+            let found = (&*parsed.address, parsed.authority.as_str(), &*parsed.path);
+            assert_eq!((found, parsed.tls), ((address, authority, path), url.starts_with("https")));
+        }
+    }
+
+    #[test]
+    fn other_urls_are_refused_with_the_reason() {
+        for (url, reason) in [
+            ("ftp://gate/", "does not begin with http"),
+            ("gate:80", "does not begin with http"),
+            ("http://", "not a URL"),
+            ("http://:80/", "a host"),
+            ("http://me:secret@gate/", "no user"),
+            ("http://gate:http/", "the port is not a number"),
+            ("http://gate:65536/", "the port is not a number"),
+            ("http://gate/a b", "invalid uri character"),
+        ] {
+            let error = format!("{:#}", url.parse::<Target>().unwrap_err());
+            assert!(error.contains(reason), "{url}: {error}");
+        }
+    }
+}
