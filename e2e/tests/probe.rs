@@ -4,8 +4,6 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::Command;
 use std::thread;
 
 use anyhow::Result;
@@ -343,42 +341,6 @@ fn a_gate_that_stops_answering_fails() {
     assert!(error.contains("stopped answering"), "{error}");
 }
 
-/// A listener with TLS, by a certificate for 127.0.0.1 that is made for it in `folder`.
-fn serve_tls(folder: &Path) -> (Envoy, String, String) {
-    let [key, certificate] =
-        ["key.pem", "cert.pem"].map(|name| folder.join(name).display().to_string());
-    let arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=gate \
-                     -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=CA:FALSE -keyout";
-    let mut openssl = Command::new("openssl");
-    openssl.args(arguments.split_whitespace()).args([&key, "-out", &certificate]);
-    let output = openssl.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let mut config = config(&[gate("gate")]);
-    let files = json!({ "private_key": { "filename": key }, "certificate_chain": { "filename": certificate } });
-    config["static_resources"]["listeners"][0]["filter_chains"][0]["transport_socket"] = json!({
-        "name": "tls",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-            "common_tls_context": { "alpn_protocols": ["h2"], "tls_certificates": [files] },
-        },
-    });
-    let envoy = start(NEWEST, &config, 2).unwrap();
-    let url = format!("https://127.0.0.1:{}/", envoy.port("gate").unwrap());
-    (envoy, url, certificate)
-}
-
-#[test]
-fn a_gate_behind_tls_is_asked_only_if_its_certificate_is_trusted() {
-    let folder = TempDir::new().unwrap();
-    let (_envoy, url, certificate) = serve_tls(folder.path());
-    let table = assert_ok(&[&url, "--cacert", &certificate, "--connections", "2"]);
-    assert_row(&table, "no header", "2 x denied", "ok");
-    let (error, table) = failure(probe(&[&url, "--connections", "2"]));
-    assert!(error.contains("certificate") && table.is_empty(), "{error}");
-    let (error, _) = failure(probe(&[&url, "--cacert", "/dev/null"]));
-    assert!(error.contains("cannot read certificates in PEM form from /dev/null"), "{error}");
-}
-
 #[test]
 fn bad_arguments_are_one_error() {
     let folder = TempDir::new().unwrap();
@@ -388,6 +350,7 @@ fn bad_arguments_are_one_error() {
     for (arguments, parts) in [
         (&[][..], ["error: ", "required"]),
         (&[url], ["cannot connect to 127.0.0.1:1", "refused"]),
+        (&["https://127.0.0.1/"], ["plain HTTP", "port-forward"]),
         (&["http://gate.invalid/"], ["cannot find gate.invalid:80", "lookup"]),
         (&[url, "--policy", &bad], [&bad, "`values` is empty"]),
         (&[url, "--policy", "none.toml"], ["none.toml", "cannot be read"]),
@@ -395,8 +358,6 @@ fn bad_arguments_are_one_error() {
         (&[url, "--denied", "true"], ["--denied 1", "accepts this value"]),
         (&[url, "--denied", "a", "--denied", "b\r\nc: d"], ["--denied 2", "control character"]),
         (&[url, "--admin", "127.0.0.1:9901"], ["127.0.0.1:9901", "does not begin with http://"]),
-        (&[url, "--host", "a b"], ["a b", "--host"]),
-        (&[url, url], ["unexpected", url]),
         (&[url, "--polcy"], ["--polcy", "unexpected"]),
     ] {
         let (error, table) = failure(probe(arguments));

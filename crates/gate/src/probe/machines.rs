@@ -16,11 +16,11 @@ pub struct Machines {
 
 impl Machines {
     /// Asks the admin API at `admin`.
-    pub fn ask(admin: &Target, transport: Transport) -> Result<Self> {
+    pub fn ask(admin: &Target) -> Result<Self> {
         let about =
             || format!("{} is not an admin API that counts virtual machines", admin.address);
         let peer = addresses(&admin.address)?[0];
-        let mut connection = Connection::at(peer, admin.authority.as_str(), transport)?;
+        let mut connection = Connection::at(peer, admin.authority.as_str(), Transport::Http1)?;
         let mut get = |path: &str| {
             let answer = connection.send("GET", path, &[], b"")?;
             ensure!(answer.status == 200, "{path} is answered {}", answer.status);

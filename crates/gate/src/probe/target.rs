@@ -9,7 +9,6 @@ use http::uri::Authority;
 /// What to connect to, and what to ask for.
 #[derive(Clone, Debug)]
 pub struct Target {
-    pub tls: bool,
     /// Host and port.
     pub address: String,
     /// Host, and port where the URL has one.
@@ -21,26 +20,20 @@ impl FromStr for Target {
     type Err = anyhow::Error;
 
     fn from_str(url: &str) -> Result<Self> {
+        ensure!(
+            !url.starts_with("https://"),
+            "the probe speaks plain HTTP. Ask each gateway's pod at its port without TLS (its containerPort, not \
+             the Service's), such as by `kubectl port-forward POD 8080:8080` and `--host NAME`"
+        );
+        ensure!(url.starts_with("http://"), "it does not begin with http://");
         let uri: Uri = url.parse().context("not a URL")?;
-        let scheme = uri.scheme_str().unwrap_or_default();
-        ensure!(matches!(scheme, "http" | "https"), "it does not begin with http:// or https://");
-        let tls = scheme == "https";
         let authority = uri.authority().context("there has to be a host")?.clone();
         let (host, path) = (authority.host(), uri.path_and_query());
         ensure!(!host.is_empty() && !authority.as_str().contains('@'), "a host, and no user");
-        let port = if tls { 443 } else { 80 };
-        let port = if authority.as_str() == host {
-            port
-        } else {
-            authority.port_u16().context("the port is not a number")?
-        };
-        let address = format!("{host}:{port}");
-        Ok(Self {
-            tls,
-            address,
-            path: path.map_or("/", |path| path.as_str()).to_owned(),
-            authority,
-        })
+        let port = if authority.as_str() == host { Some(80) } else { authority.port_u16() };
+        let address = format!("{host}:{}", port.context("the port is not a number")?);
+        let path = path.map_or("/", |path| path.as_str()).to_owned();
+        Ok(Self { address, path, authority })
     }
 }
 
@@ -52,22 +45,21 @@ mod tests {
     fn a_url_is_a_host_a_port_and_a_path() {
         for (url, address, authority, path) in [
             ("http://gate", "gate:80", "gate", "/"),
-            ("https://gate", "gate:443", "gate", "/"),
             ("http://gate:8080/a/b?c=d#e", "gate:8080", "gate:8080", "/a/b?c=d"),
             ("http://10.0.0.1?a", "10.0.0.1:80", "10.0.0.1", "/?a"),
             ("http://[::1]/", "[::1]:80", "[::1]", "/"),
-            ("https://[::1]:81/", "[::1]:81", "[::1]:81", "/"),
+            ("http://[::1]:81/", "[::1]:81", "[::1]:81", "/"),
         ] {
             let parsed: Target = url.parse().unwrap();
             let found = (&*parsed.address, parsed.authority.as_str(), &*parsed.path);
-            assert_eq!((found, parsed.tls), ((address, authority, path), url.starts_with("https")));
+            assert_eq!(found, (address, authority, path));
         }
     }
 
     #[test]
     fn other_urls_are_refused_with_the_reason() {
         for (url, reason) in [
-            ("ftp://gate/", "does not begin with http"),
+            ("https://gate/", "port-forward"),
             ("gate:80", "does not begin with http"),
             ("http://", "not a URL"),
             ("http://:80/", "a host"),

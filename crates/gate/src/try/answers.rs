@@ -64,30 +64,20 @@ impl<'a> Answers<'a> {
     /// Prints what to try next.
     pub fn suggest(&self, admin: u16, out: &mut impl Write) -> io::Result<()> {
         let (header, accepted) = (&*self.policy.header, &*self.policy.values[0]);
-        let curl = |header: &str, value: &str| self.curl("/headers", Some((header, value)));
-        let log = "./build.sh --features log --out log.wasm && deploy/try.sh --plugin log.wasm";
-        let debug = format!("curl -X POST \"http://127.0.0.1:{admin}/logging?wasm=debug\"");
-        writeln!(out, "Up until Ctrl-C. To try next, in another terminal:")?;
-        for (command, why) in [
-            (curl(header, accepted), "What the upstream sees."),
-            (curl(&header.to_ascii_uppercase(), accepted), "The case of the name does not count."),
-            (curl(header, &self.near_miss()), "The case of the value does."),
-            (log.to_owned(), "A plugin that logs a line per request (after Ctrl-C)."),
-            (debug, "All that Envoy itself logs about plugins; it starts with `info` here."),
-        ] {
-            writeln!(out, "\n  # {why}\n  {command}")?;
-        }
-        writeln!(out, "\nEnvoy's log:")?;
+        let curl = |header: &str| self.curl("/headers", Some((header, accepted)));
+        writeln!(
+            out,
+            "Up until Ctrl-C. To try next, in another terminal:\n\n  \
+             # What the upstream sees.\n  {}\n\n  \
+             # The case of the name does not count; that of the value does.\n  {}\n\n  \
+             # A plugin that logs a line per request (after Ctrl-C).\n  \
+             ./build.sh --features log --out log.wasm && deploy/try.sh --plugin log.wasm\n\n  \
+             # All that Envoy itself logs about plugins.\n  \
+             curl -X POST \"http://127.0.0.1:{admin}/logging?wasm=debug\"\n\nEnvoy's log:",
+            curl(header),
+            curl(&header.to_ascii_uppercase()),
+        )?;
         out.flush()
-    }
-
-    /// A value that is almost accepted.
-    fn near_miss(&self) -> String {
-        let accepted = &self.policy.values[0];
-        [accepted.to_ascii_uppercase(), accepted.to_ascii_lowercase()]
-            .into_iter()
-            .find(|value| !self.policy.values.contains(value))
-            .unwrap_or_else(|| accepted.repeat(self.policy.values.len() + 1))
     }
 
     fn curl(&self, path: &str, header: Option<(&str, &str)>) -> String {
