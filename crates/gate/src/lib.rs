@@ -1,8 +1,11 @@
 //! `gate`: builds, verifies, tries, probes and pushes the plugin. One module for each subcommand.
 
 pub mod build;
+#[cfg(feature = "gateways")]
 pub mod probe;
+#[cfg(feature = "gateways")]
 pub mod push;
+#[cfg(feature = "gateways")]
 pub mod r#try;
 pub mod verify;
 
