@@ -50,14 +50,8 @@ impl Contract {
     /// The contract of a gate with this policy, with feature `log` or without.
     #[must_use]
     pub fn of(policy: &Policy, log: bool) -> Self {
-        Self { log, loops: log || words(policy) > UNROLLED || policy.values.len() > UNROLLED }
+        Self { log, loops: log || policy.words() > UNROLLED || policy.values.len() > UNROLLED }
     }
-}
-
-/// Words of the image of a value. To be replaced by `Policy::words`.
-fn words(policy: &Policy) -> usize {
-    let longest = policy.values.iter().map(String::len).max().unwrap_or_default();
-    (longest + size_of::<u32>()).div_ceil(size_of::<u64>())
 }
 
 impl FromStr for Contract {
