@@ -8,7 +8,7 @@ use header_gate_cli::build;
 use header_gate_cli::build::variant::Variant;
 use header_gate_envoy::config::{Listener, config};
 use header_gate_envoy::raw::Connection;
-use header_gate_envoy::{ACTIVE, Envoy, NEWEST, Options, install, until};
+use header_gate_envoy::{ACTIVE, Envoy, NEWEST, Options, install, until, virtual_machines};
 use header_gate_policy::Policy;
 use serde_json::{Value, json};
 
@@ -122,16 +122,10 @@ pub fn start(root: &Path, filters: &[Filter], options: &Options) -> Result<Envoy
     let binary = install(root, NEWEST)?;
     let envoy = Envoy::start(Command::new(binary), &configuration(filters), options)?;
     let modules = filters.iter().filter(|filter| filter.is_module()).count() as f64;
-    let expected = modules * virtual_machines(options.concurrency);
+    let expected = modules * virtual_machines(options.concurrency.into()) as f64;
     until(|| Ok((envoy.stat(ACTIVE)?.unwrap_or_default() == expected).then_some(())))
         .with_context(|| format!("Envoy does not have its {expected} virtual machines"))?;
     Ok(envoy)
-}
-
-/// Virtual machines of a plugin: each worker's, the main thread's, and the one that the others are
-/// cloned from.
-pub fn virtual_machines(workers: u32) -> f64 {
-    f64::from(workers + 2)
 }
 
 fn rbac(policy: &Policy) -> Value {

@@ -9,9 +9,9 @@ use std::slice;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use header_gate_envoy::{ACTIVE, Envoy, Options as EnvoyOptions, until};
+use header_gate_envoy::{ACTIVE, Envoy, Options as EnvoyOptions, until, virtual_machines};
 
-use crate::filter::{self, Filter, NO_FILTER, OURS, virtual_machines};
+use crate::filter::{self, Filter, NO_FILTER, OURS};
 use crate::samples::Samples;
 use crate::table::thousands;
 use client::Client;
@@ -105,7 +105,7 @@ fn count(samples: &mut Samples, envoy: &Envoy, client: &Client<'_>, created: f64
         ("failed (5xx)", 0.0, http("rq_5xx")?),
         ("requests begun", client.sent.values().sum(), http("rq_total")?),
         ("connections", client.connections, http("cx_total")?),
-        ("virtual machines", virtual_machines(WORKERS), stat(ACTIVE)?),
+        ("virtual machines", virtual_machines(WORKERS.into()) as f64, stat(ACTIVE)?),
         ("virtual machines ever created", created, stat(CREATED)?),
     ] {
         ensure!(own == envoys, "{name}: Envoy counts {envoys}, the client {own}");
