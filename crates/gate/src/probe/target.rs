@@ -28,11 +28,12 @@ impl FromStr for Target {
         ensure!(url.starts_with("http://"), "it does not begin with http://");
         let uri: Uri = url.parse().context("not a URL")?;
         let authority = uri.authority().context("there has to be a host")?.clone();
-        let (host, path) = (authority.host(), uri.path_and_query());
+        let host = authority.host();
         ensure!(!host.is_empty() && !authority.as_str().contains('@'), "a host, and no user");
         let port = if authority.as_str() == host { Some(80) } else { authority.port_u16() };
         let address = format!("{host}:{}", port.context("the port is not a number")?);
-        let path = path.map_or("/", |path| path.as_str()).to_owned();
+        let query = uri.query().map(|query| format!("?{query}"));
+        let path = uri.path().to_owned() + &query.unwrap_or_default();
         Ok(Self { address, path, authority })
     }
 }
