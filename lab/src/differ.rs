@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -21,8 +22,8 @@ const REQUESTS: u64 = 300_000;
 const SEED: u64 = 1;
 /// The listeners, in this order.
 const NAMES: [&str; 4] = [NO_FILTER, OURS, FLOOR, RBAC];
-/// Requests between two reports of progress.
-const PROGRESS: u64 = 20_000;
+/// Requests that are sent to all listeners at once, one after another to each.
+const BATCH: usize = 2_000;
 /// Most requests that an error shows.
 const SHOWN: usize = 5;
 /// The group of the counts, and the columns.
@@ -73,7 +74,7 @@ pub fn compare(
     seed: u64,
     range: Range<u64>,
 ) -> Result<Samples> {
-    let policy = filter::policy(root)?;
+    let (policy, requests) = (filter::policy(root)?, range.end - range.start);
     let mut filters = filter::all(root, &policy, &[NO_FILTER, FLOOR, RBAC])?;
     filters.push(filter::ours(root, &policy, plugin)?);
     let envoy = filter::start(root, &filters, &EnvoyOptions::default())?;
@@ -87,27 +88,29 @@ pub fn compare(
         askers.push(Asker::new(envoy.port(name)?, denial)?);
     }
     let mut counts = [[0_u32; 2]; CLASSES.len()];
-    let (mut wrong, mut shown, requests) = (0, Vec::new(), range.end - range.start);
-    for (done, index) in (1..).zip(range) {
-        let request = Request::random(&policy, seed, index);
-        let Expected { class, route, gate, rbac } = Expected::of(&policy, &request);
-        let mut seen = [const { Outcome::Closed }; 4];
-        for (seen, asker) in seen.iter_mut().zip(&mut askers) {
-            *seen = asker.ask(&request).with_context(|| format!("request {index}: {request}"))?;
-        }
-        counts[class][usize::from(request.protocol == Protocol::Http2)] += 1;
-        let expected = [route, gate.clone(), gate, rbac];
-        wrong += u64::from(seen != expected);
-        if seen != expected && shown.len() < SHOWN {
-            let mut text = format!("request {index}: {request}");
-            for ((name, seen), expected) in NAMES.iter().zip(seen).zip(expected) {
-                text += &format!("\n  {name}: {seen:?}, expected {expected:?}");
+    let (mut wrong, mut shown) = (0, Vec::new());
+    for start in range.clone().step_by(BATCH) {
+        let numbers = start..range.end.min(start + BATCH as u64);
+        let batch: Vec<_> =
+            numbers.map(|index| (index, Request::random(&policy, seed, index))).collect();
+        let seen = ask_all(&mut askers, &batch)?;
+        for (i, (index, request)) in batch.iter().enumerate() {
+            let Expected { class, route, gate, rbac } = Expected::of(&policy, request);
+            counts[class][usize::from(request.protocol == Protocol::Http2)] += 1;
+            let expected = [route, gate.clone(), gate, rbac];
+            if expected.iter().zip(&seen).all(|(expected, seen)| *expected == seen[i]) {
+                continue;
             }
-            shown.push(text);
+            wrong += 1;
+            let mut text = format!("request {index}: {request}");
+            for ((name, seen), expected) in NAMES.iter().zip(&seen).zip(expected) {
+                text += &format!("\n  {name}: {:?}, expected {expected:?}", seen[i]);
+            }
+            if shown.len() < SHOWN {
+                shown.push(text);
+            }
         }
-        if done % PROGRESS == 0 {
-            eprintln!("lab: differ, {done} of {requests}");
-        }
+        eprintln!("lab: differ, {} of {}", start + batch.len() as u64 - range.start, requests);
     }
     ensure!(
         wrong == 0,
@@ -128,6 +131,22 @@ pub fn compare(
 /// What became of the requests, as a table.
 pub fn outcomes(samples: &Samples) -> Result<String> {
     samples.counts(OUTCOMES, "outcome")
+}
+
+/// What each listener does with each request of a batch.
+fn ask_all(askers: &mut [Asker], batch: &[(u64, Request)]) -> Result<Vec<Vec<Outcome>>> {
+    let ask = |asker: &mut Asker| -> Result<Vec<Outcome>> {
+        let all = batch.iter().map(|(index, request)| {
+            asker.ask(request).with_context(|| format!("request {index}: {request}"))
+        });
+        all.collect()
+    };
+    thread::scope(|scope| {
+        let ask = &ask;
+        let threads: Vec<_> =
+            askers.iter_mut().map(|asker| scope.spawn(move || ask(asker))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect()
+    })
 }
 
 /// The connections to a listener.
