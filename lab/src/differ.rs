@@ -173,7 +173,13 @@ impl<'a> Asker<'a> {
                 Protocol::Http2 => self.http2.send("GET", "/", &fields, b""),
             };
             match response {
-                Ok(response) => return Ok(Outcome::of(self.policy, &response)),
+                Ok(response) => {
+                    // Envoy would only close it a second later.
+                    if response.has("connection", b"close") {
+                        self.http1 = raw::Connection::open(self.port)?;
+                    }
+                    return Ok(Outcome::of(self.policy, &response));
+                }
                 Err(error) if error.is::<Closed>() => {
                     *self = Self::new(self.port, self.policy)?;
                 }
