@@ -30,7 +30,7 @@ const SHOWN: usize = 5;
 const OUTCOMES: &str = "outcomes";
 const PROTOCOLS: [&str; 2] = ["HTTP/1.1", "HTTP/2"];
 
-/// Compares the plugin with other statements of its rule (docs/robustness.md, 5 minutes)
+/// Compares the plugin with other statements of its rule (docs/robustness.md, 10 minutes)
 ///
 /// Sends random requests to the plugin, to the floor (benches/floor.wat), to Envoy's RBAC filter and
 /// to no filter. Fails if one of them is not answered as the rule says. With any option, the counts
