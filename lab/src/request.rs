@@ -61,7 +61,10 @@ impl Request {
         rng.shuffle(&mut fields);
         let mut request = Self { protocol: Protocol::Http1, fields };
         let http2 = rng.bool();
-        if http2 && !request.has(|b| is_control(b) && b != b'\t') && request.has_valid_names() {
+        if http2
+            && !request.has(|b| b.is_ascii_control() && b != b'\t')
+            && request.has_valid_names()
+        {
             request.protocol = Protocol::Http2;
             request.fields.iter_mut().for_each(|(name, _)| name.make_ascii_lowercase());
         }
@@ -102,11 +105,6 @@ impl fmt::Display for Request {
         }
         Ok(())
     }
-}
-
-/// Whether HTTP forbids the byte in a value, or permits it in some places only.
-pub fn is_control(byte: u8) -> bool {
-    byte.is_ascii_control()
 }
 
 fn pick<'a, T>(rng: &mut Rng, of: &'a [T]) -> &'a T {
