@@ -53,34 +53,6 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// One of the filters above; `plugin` replaces the module that is built.
-    pub fn new(
-        root: &Path,
-        policy: &Policy,
-        name: &'static str,
-        plugin: Option<&Path>,
-    ) -> Result<Self> {
-        let listener = Listener::new(name);
-        let wasm = |module: &Path| listener.clone().wasm(module);
-        let built = |variant: &Variant| anyhow::Ok(wasm(&build::artifact(root, variant)?));
-        let wat = |file| anyhow::Ok(wasm(&assemble(root, file)?));
-        let (listener, denial) = match (name, plugin) {
-            (NO_FILTER, _) => (listener, UPSTREAM),
-            (EMPTY, _) => (wat("empty")?, UPSTREAM),
-            (FLOOR, _) => (wat("floor")?, policy.deny.status),
-            (RBAC, _) => (listener.filter(rbac(policy)), 403),
-            (API_KEY, _) => (listener.filter(api_key(policy)), 401),
-            (LUA, _) => (listener.filter(lua(policy)), policy.deny.status),
-            (OURS, Some(plugin)) => (wasm(plugin), policy.deny.status),
-            (OURS, None) => (built(&Variant::default())?, policy.deny.status),
-            (LOG, _) => (built(&Variant::log())?, policy.deny.status),
-            (SDK, _) => (built(&Variant::sdk())?, policy.deny.status),
-            (BASELINE, _) => (built(&Variant::baseline())?, policy.deny.status),
-            _ => bail!("unknown filter `{name}`"),
-        };
-        Ok(Self { name, listener, denial })
-    }
-
     /// Whether it is a WebAssembly module.
     pub fn is_module(&self) -> bool {
         ![NO_FILTER, RBAC, API_KEY, LUA].contains(&self.name)
@@ -92,10 +64,32 @@ impl Filter {
     }
 }
 
-/// Several of the filters above; `plugin` replaces the module that is built.
+/// Some of the filters above; `plugin` replaces the module that is built.
 pub fn all(root: &Path, names: &[&'static str], plugin: Option<&Path>) -> Result<Vec<Filter>> {
     let policy = policy(root)?;
-    names.iter().map(|name| Filter::new(root, &policy, name, plugin)).collect()
+    let filter = |&name| {
+        let listener = Listener::new(name);
+        let wasm = |module: &Path| listener.clone().wasm(module);
+        let built = |variant: &Variant| anyhow::Ok(wasm(&build::artifact(root, variant)?));
+        let wat = |file| anyhow::Ok(wasm(&assemble(root, file)?));
+        let own = policy.deny.status;
+        let (listener, denial) = match (name, plugin) {
+            (NO_FILTER, _) => (listener, UPSTREAM),
+            (EMPTY, _) => (wat("empty")?, UPSTREAM),
+            (FLOOR, _) => (wat("floor")?, own),
+            (RBAC, _) => (listener.filter(rbac(&policy)), 403),
+            (API_KEY, _) => (listener.filter(api_key(&policy)), 401),
+            (LUA, _) => (listener.filter(lua(&policy)), own),
+            (OURS, Some(plugin)) => (wasm(plugin), own),
+            (OURS, None) => (built(&Variant::default())?, own),
+            (LOG, _) => (built(&Variant::log())?, own),
+            (SDK, _) => (built(&Variant::sdk())?, own),
+            (BASELINE, _) => (built(&Variant::baseline())?, own),
+            _ => bail!("unknown filter `{name}`"),
+        };
+        Ok(Filter { name, listener, denial })
+    };
+    names.iter().map(filter).collect()
 }
 
 /// Compiles `benches/NAME.wat` to a module under `target/lab`.

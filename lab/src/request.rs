@@ -13,21 +13,17 @@ const LONGEST: usize = 60_000;
 const OTHERS: &str = "accept cookie user-agent referer authorization x-forwarded-for x-request-id \
                       content-type cache-control true x";
 
-/// A version of HTTP.
+/// A version of HTTP. Over HTTP/2 the client sends lower-case names and no control bytes but the tab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// 1.1, whose fields are sent as they are.
     Http1,
-    /// 2, over which the client sends lower-case names and no control bytes but the tab.
     Http2,
 }
 
 /// A GET with these fields, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Request {
-    /// How it is sent.
     pub protocol: Protocol,
-    /// Names and values.
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
