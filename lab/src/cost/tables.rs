@@ -10,7 +10,8 @@ use crate::samples::{Samples, median, spread};
 use crate::table::{markdown, thousands};
 
 /// The filters that are compared, with the group of samples of each.
-const COMPARED: [(&str, &str); 8] = [
+const COMPARED: [(&str, &str); 9] = [
+    (FILTERS, API_KEY),
     (FILTERS, RBAC),
     (FILTERS, LUA),
     (FILTERS, EMPTY),
@@ -30,7 +31,7 @@ pub fn added(samples: &Samples, group: &str, filter: &str, request: &str) -> Res
 }
 
 /// A filter's instructions in code that V8 made.
-fn in_guest(samples: &Samples, group: &str, filter: &str, request: &str) -> Result<f64> {
+pub fn in_guest(samples: &Samples, group: &str, filter: &str, request: &str) -> Result<f64> {
     Ok(median(samples.get([&guest(group), filter, request])?.to_vec()))
 }
 
