@@ -25,9 +25,9 @@ pub struct Options {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum What {
-    /// Instructions per request, counted by callgrind (15 minutes)
+    /// Instructions per request, counted by callgrind (10 minutes)
     Instructions,
-    /// Memory and start-up time with 32 workers (half a minute)
+    /// Memory and start-up time with 32 workers (a minute)
     Workers,
     /// Requests per second and latency under wrk (17 minutes, on an idle machine)
     Load,
