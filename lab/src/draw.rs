@@ -34,7 +34,6 @@ pub fn tables(samples: &Samples) -> Result<String> {
     own.map(|(_, _, _, draw)| Ok(draw(samples)? + "\n")).collect()
 }
 
-/// Draws everything.
 pub fn draw(root: &Path) -> Result<()> {
     render(root)?
         .into_iter()

@@ -18,12 +18,10 @@ use crate::table::{markdown, thousands};
 /// Named lists of samples in rows, in order.
 type Rows = IndexMap<String, IndexMap<String, Vec<f64>>>;
 
-/// The samples of a command.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Samples {
     about: About,
-    /// Groups of rows.
     samples: IndexMap<String, Rows>,
 }
 
@@ -86,7 +84,6 @@ impl Samples {
         &self.about.command
     }
 
-    /// Adds a sample to a list.
     pub fn push(&mut self, [group, row, column]: Place<'_>, sample: f64) {
         let rows = self.samples.entry(group.to_owned()).or_default();
         let row = rows.entry(row.to_owned()).or_default();

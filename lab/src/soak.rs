@@ -19,7 +19,6 @@ use client::Client;
 const REQUESTS: u64 = 3_000_000;
 /// The least number of requests, so that enough come after the warm-up.
 const LEAST: u64 = 300_000;
-/// Envoy's worker threads.
 const WORKERS: u32 = 2;
 /// The limit in KiB on the increase over the warm-up maximum. Envoy's allocator takes some memory in
 /// steps at any time, with and without a filter. Eight bytes that each request left behind would be

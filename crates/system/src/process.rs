@@ -81,12 +81,10 @@ impl Process {
         Ok(Self { pid, folder })
     }
 
-    /// The process id.
     pub fn id(&self) -> u32 {
         self.pid
     }
 
-    /// The temporary folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -158,7 +156,6 @@ impl Folder {
         Ok(Self(path))
     }
 
-    /// The path.
     pub fn path(&self) -> &Path {
         &self.0
     }

@@ -19,7 +19,6 @@ pub const MODULES: usize = 4;
 
 /// An Envoy with one worker under callgrind, which does not count until it is told to.
 pub struct Callgrind {
-    /// The Envoy.
     pub envoy: Envoy,
     folder: Folder,
     control: PathBuf,
@@ -35,7 +34,6 @@ pub struct Count {
     pub guest: u64,
 }
 
-/// Valgrind's version.
 pub fn version() -> Result<String> {
     command::ask(Command::new(apt_program("valgrind", "valgrind")?).arg("--version"))
 }
@@ -62,7 +60,6 @@ impl Callgrind {
         Ok(Self { envoy, folder, control, dumps: 0 })
     }
 
-    /// Begins to count.
     pub fn count(&mut self) -> Result<()> {
         self.control(&["-i", "on"])?;
         self.dump().map(drop)

@@ -16,11 +16,9 @@ use crate::samples::Samples;
 
 /// Connections that wrk keeps busy.
 const CONNECTIONS: u32 = 16;
-/// The group of the samples.
 pub const GROUP: &str = "load";
 /// Requests per second; median latency; the latency that one request in a hundred exceeds.
 pub const KEYS: [&str; 3] = ["requests per second", "p50 us", "p99 us"];
-/// The filters, in this order.
 pub const FILTERS: [&str; 8] = [EMPTY, RBAC, LUA, FLOOR, OURS, LOG, SDK, BASELINE];
 
 /// Measures each filter in turn: no filter, the filter, the filter, no filter; each for `seconds`.
@@ -82,7 +80,7 @@ fn run(
     let mut command = Command::new(wrk);
     command.args(["--threads", "1", "--script"]).arg(script);
     command.arg(format!("--connections={CONNECTIONS}")).arg(format!("--duration={seconds}s"));
-    command.args(request.fields.iter().flat_map(|(n, v)| ["-H".to_owned(), format!("{n}: {v}")]));
+    command.args(request.field.iter().flat_map(|(n, v)| ["-H".to_owned(), format!("{n}: {v}")]));
     command.arg(format!("http://127.0.0.1:{}/", envoy.port(filter.name)?));
     let output = command::run(&mut command, Duration::from_secs(u64::from(seconds) + 30))?;
     let figures = output.lines().find_map(|line| line.strip_prefix("lab\t")).unwrap_or_default();

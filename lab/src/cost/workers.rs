@@ -8,14 +8,11 @@ use header_gate_envoy::{Options, process_memory, until};
 use crate::filter::{self, API_KEY, BASELINE, EMPTY, FLOOR, Filter, NO_FILTER, OURS, RBAC};
 use crate::samples::Samples;
 
-/// The group of the samples.
 pub const GROUP: &str = "workers";
-/// Worker threads.
 pub const WORKERS: u32 = 32;
 /// Resident memory in KiB; milliseconds until Envoy's workers run, by its own count.
 pub const RSS: &str = "resident KiB";
 pub const READY: &str = "ready ms";
-/// The filters, in this order.
 pub const FILTERS: [&str; 7] = [NO_FILTER, API_KEY, RBAC, EMPTY, FLOOR, OURS, BASELINE];
 
 /// Starts Envoy with each filter in turn, `rounds` times.
