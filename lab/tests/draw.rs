@@ -45,3 +45,13 @@ fn the_documents_claim_no_less_than_the_samples_show() {
         assert!((0.005..0.015).contains(&part), "{path}: {part:.3} is not one in a hundred");
     }
 }
+
+#[test]
+fn docs_robustness_says_how_many_requests_were_sent() {
+    let text = fs::read_to_string(root().join("docs/robustness.md")).unwrap();
+    for (command, count) in [("differ", "300,000"), ("soak", "3,000,000")] {
+        let source = Samples::read(&root(), command).unwrap().source();
+        assert!(source.contains(&format!(" {count} requests")), "{source}");
+        assert!(text.contains(&format!("\n| {count} ")), "{count}");
+    }
+}
