@@ -10,7 +10,7 @@ use anyhow::Result;
 use header_gate_cli::build::variant::Variant;
 use header_gate_e2e::gateway::{failure, gate, listener, probe, start};
 use header_gate_e2e::{module, policy, root};
-use header_gate_envoy::config::{Listener, config};
+use header_gate_envoy::config::{Listener, config, extension};
 use header_gate_envoy::{Envoy, NEWEST};
 use header_gate_policy::Policy;
 use serde_json::json;
@@ -43,68 +43,64 @@ fn policy_file(folder: &TempDir, old: &str, new: &str) -> String {
     file.to_str().unwrap().to_owned()
 }
 
-/// Output of a successful probe.
+/// Runs the probe. `outcome` is "ok", or how many checks fail, such as "1 of 7". The table has each of these lines
+/// of `rows`: a check, what was seen and the verdict.
 #[track_caller]
-fn assert_ok(arguments: &[&str]) -> String {
+fn assert_probe(arguments: &[&str], outcome: &str, rows: &str) -> String {
     let output = probe(arguments);
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(stdout.lines().last().unwrap().starts_with("ok: "), "{stdout}");
-    assert!(!stdout.contains("FAILED"), "{stdout}");
-    stdout
-}
-
-/// The table of a probe that fails as many checks as `failed` says, such as "1 of 7".
-#[track_caller]
-fn assert_fails(arguments: &[&str], failed: &str) -> String {
-    let (error, table) = failure(probe(arguments));
-    assert!(error.contains(&format!("{failed} checks failed")), "{error}\n{table}");
-    assert!(!table.contains("ok: "), "{table}");
+    let table = String::from_utf8(output.stdout.clone()).unwrap();
+    if outcome == "ok" {
+        assert!(output.status.success(), "{table}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(table.lines().last().unwrap().starts_with("ok: "), "{table}");
+        assert!(!table.contains("FAILED"), "{table}");
+    } else {
+        let (error, _) = failure(output);
+        assert!(error.contains(&format!("{outcome} checks failed")), "{error}\n{table}");
+        assert!(!table.contains("ok: "), "{table}");
+    }
+    assert_rows(&table, rows);
     table
 }
 
-/// The row of `check` has what was `seen` and the verdict.
 #[track_caller]
-fn assert_row(table: &str, check: &str, seen: &str, verdict: &str) {
-    let row = table.lines().find(|line| line.starts_with(&format!("{check} ")));
-    let row = row.unwrap_or_else(|| panic!("no {check} in\n{table}"));
-    let end = row.rsplit("  ").filter(|part| !part.is_empty()).take(2).map(str::trim);
-    assert_eq!(end.collect::<Vec<_>>(), [verdict, seen], "{check} in\n{table}");
+fn assert_rows(table: &str, rows: &str) {
+    let cells = |line: &str| {
+        let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+        cells.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let found: Vec<_> = table.lines().map(cells).filter(|cells| cells.len() == 4).collect();
+    for row in rows.lines() {
+        let is_row = |cells: &Vec<String>| [0, 2, 3].map(|i| &*cells[i]).join(" | ") == row;
+        assert!(found.iter().any(is_row), "no {row} in\n{table}");
+    }
 }
 
-const DENIED: [&str; 5] = [
-    "no header",
-    "an empty value",
-    "a wrong value",
-    "value 1 of 1, altered",
-    "a byte that is not UTF-8",
-];
+/// The rows of all requests that the gate has to deny.
+fn denials(end: &str) -> String {
+    let checks = ["an empty value", "a wrong value", "value 1 of 1, altered"];
+    let (first, last) = ("no header", "a byte that is not UTF-8");
+    [first, checks[0], checks[1], checks[2], last]
+        .map(|check| format!("{check} | {end}"))
+        .join("\n")
+}
 
 #[test]
 fn a_working_gate_is_accepted() {
     let (_envoy, url) = serve_variant(&Variant::default());
-    let table = assert_ok(&[&url]);
-    for check in DENIED {
-        assert_row(&table, check, "64 x denied", "ok");
-    }
-    for check in ["value 1 of 1", "value 1, afterwards"] {
-        assert_row(&table, check, "64 x 200", "ok");
-    }
+    let table = assert_probe(&[&url], "ok", &denials("64 x denied | ok"));
+    assert_rows(&table, "value 1 of 1 | 64 x 200 | ok\nvalue 1, afterwards | 64 x 200 | ok");
     // Another policy, with two secret values, which the table does not show.
     let (_envoy, url) = serve_variant(&api_key());
     let file = api_key().policy_file(root()).unwrap();
-    let table = assert_ok(&[&url, "--policy", file.to_str().unwrap(), "--connections", "8"]);
-    assert_row(&table, "value 2 of 2", "8 x 200", "ok");
+    let arguments = [&url, "--policy", file.to_str().unwrap(), "--connections", "8"];
+    let table = assert_probe(&arguments, "ok", "value 2 of 2 | 8 x 200 | ok");
     assert!(policy(&api_key()).values.iter().all(|value| !table.contains(value)), "{table}");
 }
 
 #[test]
 fn a_gateway_without_the_gate_fails() {
     let (_envoy, url) = serve(Listener::new("gate")).unwrap();
-    let table = assert_fails(&[&url, "--connections", "4"], "5 of 7");
-    for check in DENIED {
-        assert_row(&table, check, "4 x 200", "FAILED");
-    }
+    assert_probe(&[&url, "--connections", "4"], "5 of 7", &denials("4 x 200 | FAILED"));
 }
 
 #[test]
@@ -112,9 +108,9 @@ fn a_plugin_that_dies_fails() {
     // Alive at first: the probe's own byte that is not UTF-8 kills one worker after the other.
     let (envoy, url) =
         serve(listener("gate", &Variant::baseline()).access_log(ACCESS_LOG)).unwrap();
-    let table = assert_fails(&[&url], "7 of 7");
-    assert_row(&table, "a byte that is not UTF-8", "64 x 503", "FAILED");
-    assert_row(&table, "value 1, afterwards", "64 x 503", "FAILED");
+    let rows =
+        "a byte that is not UTF-8 | 64 x 503 | FAILED\nvalue 1, afterwards | 64 x 503 | FAILED";
+    assert_probe(&[&url], "7 of 7", rows);
     // What docs/deploy.md says of such a gateway: the gauge does not show it, the logs do.
     assert_eq!(header_gate_e2e::virtual_machines(&envoy), 4);
     let log = envoy.stop().unwrap();
@@ -128,15 +124,14 @@ fn a_plugin_that_dies_fails() {
 fn a_plugin_with_another_policy_fails() {
     let folder = TempDir::new().unwrap();
     let (_envoy, url) = serve_variant(&api_key());
-    let table = assert_fails(&[&url, "--connections", "2"], "5 of 7");
-    assert_row(&table, "no header", &format!("2 x {}", policy(&api_key()).deny.status), "FAILED");
+    let seen = format!("no header | 2 x {} | FAILED", policy(&api_key()).deny.status);
+    assert_probe(&[&url, "--connections", "2"], "5 of 7", &seen);
 
     // The same answer, another value: only what should pass differs.
     let file = policy_file(&folder, "\"true\"", "\"another\"");
     let (_envoy, url) = serve_variant(&Variant::default().with_policy(&file));
-    let table = assert_fails(&[&url, "--connections", "2"], "2 of 7");
-    assert_row(&table, "no header", "2 x denied", "ok");
-    assert_row(&table, "value 1 of 1", "2 x denied", "FAILED");
+    let rows = "no header | 2 x denied | ok\nvalue 1 of 1 | 2 x denied | FAILED";
+    assert_probe(&[&url, "--connections", "2"], "2 of 7", rows);
 
     // The same status, another body or header.
     let (_envoy, url) = serve_variant(&Variant::default());
@@ -145,8 +140,8 @@ fn a_plugin_with_another_policy_fails() {
         ("text/plain", "text/html", "2 x 403 without the policy's Content-Type"),
     ] {
         let file = policy_file(&folder, right, wrong);
-        let table = assert_fails(&[&url, "--policy", &file, "--connections", "2"], "5 of 7");
-        assert_row(&table, "a wrong value", seen, "FAILED");
+        let arguments = [&url, "--policy", &file, "--connections", "2"];
+        assert_probe(&arguments, "5 of 7", &denials(&format!("{seen} | FAILED")));
     }
 }
 
@@ -172,33 +167,26 @@ fn a_plugin_that_was_never_fetched_fails() {
             "sha256": "00".repeat(32),
             "retry_policy": { "num_retries": 0 },
         });
-        let filter = json!({
-            "name": "gate",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-                "config": {
-                    "failure_policy": failure_policy,
-                    "vm_config": { "runtime": "envoy.wasm.runtime.v8", "code": { "remote": remote } },
-                },
-            },
-        });
+        let vm = json!({ "runtime": "envoy.wasm.runtime.v8", "code": { "remote": remote } });
+        let config = json!({ "failure_policy": failure_policy, "vm_config": vm });
+        let filter = extension("gate", "filters.http.wasm.v3.Wasm", json!({ "config": config }));
         let listener = Listener::new("gate").upstream(upstream.port("gate").unwrap());
         let (_envoy, url) = serve(listener.filter(filter)).unwrap();
-        let table = assert_fails(&[&url, "--connections", "4"], failed);
-        assert_row(&table, "no header", &format!("4 x {status}"), "FAILED");
+        let row = format!("no header | 4 x {status} | FAILED");
+        assert_probe(&[&url, "--connections", "4"], failed, &row);
     }
 }
 
 /// A server that hands each connection, with its number from 1 on, to `handle`. Serves until the test ends.
-fn server(handle: impl Fn(usize, BufReader<TcpStream>) + Send + 'static) -> (String, u16) {
+fn server(handle: impl Fn(usize, BufReader<TcpStream>) + Send + 'static) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
         for (number, stream) in (1..).zip(listener.incoming()) {
             handle(number, BufReader::new(stream.unwrap()));
         }
     });
-    (format!("http://{address}"), address.port())
+    url
 }
 
 /// The lines of a request; none at the end of the connection.
@@ -208,102 +196,83 @@ fn request(stream: &mut BufReader<TcpStream>) -> Option<Vec<Vec<u8>>> {
     (!lines.is_empty()).then_some(lines)
 }
 
-/// A gateway that lets a request pass by the number of its connection and the value of its header. If it adds
-/// `more` to each head, it closes every connection after one answer.
-fn fake(
-    more: &'static str,
-    passes: impl Fn(usize, Option<&[u8]>) -> bool + Send + 'static,
-) -> String {
+/// Whether a request passes, by the number of its connection and the value of its header.
+type Gate = fn(usize, Option<&[u8]>) -> bool;
+
+/// A gateway with that gate and this answer to what passes. Each answer has the fields `more`; if there are any, the
+/// connection is closed after it.
+fn fake(gate: Gate, ok: &'static str, more: &'static str) -> String {
     let Policy { header, deny, .. } = policy(&Variant::default());
     let fields: String = deny.headers.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
     let (status, size) = (deny.status, deny.body.len());
-    let denial =
-        format!("{status} No\r\n{fields}Content-Length: {size}\r\n{more}\r\n{}", deny.body);
+    let denial = format!("{status} No\r\n{fields}Content-Length: {size}\r\n\r\n{}", deny.body);
     server(move |number, mut stream| {
         while let Some(head) = request(&mut stream) {
             let name = format!("{header}: ");
             let value = head.iter().find_map(|line| line.strip_prefix(name.as_bytes()));
-            let passes = passes(number, value.map(|value| value.trim_ascii_end()));
-            let ok = format!("200 OK\r\nContent-Length: 0\r\n{more}\r\n");
-            let answer = format!("HTTP/1.1 {}", if passes { &ok } else { &denial });
-            if stream.get_mut().write_all(answer.as_bytes()).is_err() || !more.is_empty() {
+            let passes = gate(number, value.map(|value| value.trim_ascii_end()));
+            let answer = if passes { ok } else { &denial };
+            let answer = answer.replacen("\r\n", &format!("\r\n{more}"), 1);
+            let sent = stream.get_mut().write_all(format!("HTTP/1.1 {answer}").as_bytes());
+            if sent.is_err() || !more.is_empty() {
                 break;
             }
         }
     })
-    .0
 }
 
 #[test]
-fn a_gate_that_is_wrong_on_one_connection_or_one_value_fails() {
-    type Gate = fn(usize, Option<&[u8]>) -> bool;
-    let lopsided: Gate = |number, value| number == 8 || value == Some(b"true");
-    assert_ok(&[&fake("", lopsided), "--connections", "7"]);
-    let table = assert_fails(&[&fake("", lopsided), "--connections", "8"], "5 of 7");
-    for check in DENIED {
-        assert_row(&table, check, "1 x 200, 7 x denied", "FAILED");
-    }
-    let gates: [(Gate, _); 3] = [
-        (|_, value| value.is_some_and(|v| v.len() == 4), "value 1 of 1, altered"),
-        (
-            |_, value| value.is_some_and(|v| v.starts_with(b"tru") && v.len() == 4),
-            "value 1 of 1, altered",
-        ),
-        (|_, value| matches!(value, Some(b"true" | b"")), "an empty value"),
-    ];
-    for (passes, check) in gates {
-        let table = assert_fails(&[&fake("", passes), "--connections", "1"], "1 of 7");
-        assert_row(&table, check, "1 x 200", "FAILED");
-    }
-}
-
-#[test]
-fn a_withdrawn_value_that_still_passes_fails() {
+fn every_wrong_value_and_connection_is_found() {
+    const OK: &str = "200 OK\r\nContent-Length: 0\r\n\r\n";
+    const STREAM: &str = "200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nevent\n\r\n";
     let folder = TempDir::new().unwrap();
-    let file = policy_file(&folder, "\"true\"", "\"new\"");
-    let arguments = ["--policy", &file, "--connections", "2"];
-    let both = fake("", |_, value| matches!(value, Some(b"old" | b"new")));
-    assert_ok(&[&[both.as_str()], &arguments[..]].concat());
-    let denied = ["--denied", "never", "--denied", "old"];
-    let table = assert_fails(&[&[both.as_str()], &arguments[..], &denied].concat(), "1 of 9");
-    assert_row(&table, "--denied 1 of 2", "2 x denied", "ok");
-    assert_row(&table, "--denied 2 of 2", "2 x 200", "FAILED");
-
-    let one = fake("", |_, value| value == Some(b"new"));
-    let table = assert_ok(&[&[one.as_str()], &arguments[..], &denied[2..]].concat());
-    assert_row(&table, "--denied 1 of 1", "2 x denied", "ok");
-}
-
-#[test]
-fn a_gateway_may_close_its_connections() {
-    // With or without saying so.
-    for more in ["Connection: Close\r\n", "X-Drains: yes\r\n"] {
-        assert_ok(&[&fake(more, |_, value| value == Some(b"true")), "--connections", "2"]);
+    let new = format!("--policy {}", policy_file(&folder, "\"true\"", "\"new\""));
+    let right: Gate = |_, value| value == Some(b"true");
+    let rotated: Gate = |_, value| value == Some(b"new");
+    let both: Gate = |_, value| matches!(value, Some(b"old" | b"new"));
+    let lopsided: Gate = |number, value| number == 8 || value == Some(b"true");
+    let size: Gate = |_, value| value.is_some_and(|value| value.len() == 4);
+    let prefix: Gate = |_, value| value.is_some_and(|v| v.starts_with(b"tru") && v.len() == 4);
+    let empty: Gate = |_, value| matches!(value, Some(b"true" | b""));
+    let altered = "value 1 of 1, altered | 2 x 200 | FAILED";
+    let denied = "--denied 1 of 2 | 2 x denied | ok\n--denied 2 of 2 | 2 x 200 | FAILED";
+    for (gate, ok, more, arguments, outcome, rows) in [
+        // What passes may be a stream without an end, which stays open.
+        (right, STREAM, "", "2", "ok", "value 1 of 1 | 2 x 200 | ok"),
+        // A gateway may close its connections, with or without saying so.
+        (right, OK, "Connection: Close\r\n", "2", "ok", ""),
+        (right, OK, "X-Drains: yes\r\n", "2", "ok", ""),
+        (lopsided, OK, "", "7", "ok", ""),
+        (lopsided, OK, "", "8", "5 of 7", &denials("1 x 200, 7 x denied | FAILED")),
+        (size, OK, "", "2", "1 of 7", altered),
+        (prefix, OK, "", "2", "1 of 7", altered),
+        (empty, OK, "", "2", "1 of 7", "an empty value | 2 x 200 | FAILED"),
+        // Withdrawn values.
+        (both, OK, "", "2 NEW", "ok", ""),
+        (both, OK, "", "2 NEW --denied never --denied old", "1 of 9", denied),
+        (rotated, OK, "", "2 NEW --denied old", "ok", "--denied 1 of 1 | 2 x denied | ok"),
+    ] {
+        let url = fake(gate, ok, more);
+        let arguments = format!("{url} --connections {}", arguments.replace("NEW", &new));
+        assert_probe(&arguments.split(' ').collect::<Vec<_>>(), outcome, rows);
     }
 }
 
 #[test]
-fn a_stream_behind_the_gate_is_not_waited_for() {
-    // Events without an end; the connections stay open until the test ends.
-    let (_, upstream) = server(|_, mut stream| {
-        if request(&mut stream).is_some() {
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
-            write!(stream.get_mut(), "{head}\r\nevent: one\n\n").unwrap();
-        }
-        std::mem::forget(stream);
-    });
-    let (_envoy, url) = serve(gate("gate").upstream(upstream)).unwrap();
-    let table = assert_ok(&[&url, "--connections", "2"]);
-    assert_row(&table, "value 1 of 1", "2 x 200", "ok");
-    assert_row(&table, "no header", "2 x denied", "ok");
-}
-
-#[test]
-fn the_access_log_shows_who_answered() {
+fn the_admin_api_and_the_access_log_show_what_the_gate_does() {
     let (upstream, _) = serve(Listener::new("gate")).unwrap();
     let listener = gate("gate").upstream(upstream.port("gate").unwrap());
     let (envoy, url) = serve(listener.access_log(ACCESS_LOG)).unwrap();
-    assert_ok(&[&url, "--connections", "1"]);
+    for (envoy, outcome, row) in [
+        (&envoy, "ok", "virtual machines | 4 | ok"),
+        // This one has no plugin, whatever the answers of the other say.
+        (&upstream, "1 of 8", "virtual machines | 0 | FAILED"),
+    ] {
+        let admin = format!("http://127.0.0.1:{}", envoy.admin_port());
+        assert_probe(&[&url, "--admin", &admin, "--connections", "2"], outcome, row);
+    }
+    let (error, _) = failure(probe(&[&url, "--admin", &url, "--connections", "2"]));
+    assert!(error.contains("is not an admin API") && error.contains("403"), "{error}");
     let log = envoy.stop().unwrap();
     for line in ["200 via_upstream", "403 "] {
         assert!(log.contains(&format!("access log: {line}\n")), "{line} is not in\n{log}");
@@ -311,33 +280,16 @@ fn the_access_log_shows_who_answered() {
 }
 
 #[test]
-fn the_admin_api_shows_whether_each_worker_has_its_virtual_machine() {
-    let (envoy, url) = serve_variant(&Variant::default());
-    let admin = format!("http://127.0.0.1:{}", envoy.admin_port());
-    let table = assert_ok(&[&url, "--admin", &admin, "--connections", "2"]);
-    assert_row(&table, "virtual machines", "4", "ok");
-    // Of an Envoy without a plugin, whatever the answers say.
-    let (other, _) = serve(Listener::new("gate")).unwrap();
-    let admin = format!("http://127.0.0.1:{}", other.admin_port());
-    let table = assert_fails(&[&url, "--admin", &admin, "--connections", "2"], "1 of 8");
-    assert_row(&table, "virtual machines", "0", "FAILED");
-    // The gate itself is no admin API.
-    let (error, _) = failure(probe(&[&url, "--admin", &url, "--connections", "2"]));
-    assert!(error.contains("is not an admin API") && error.contains("403"), "{error}");
-}
-
-#[test]
 fn a_gate_that_stops_answering_fails() {
-    let (url, _) = server(|number, mut stream| {
+    let url = server(|number, mut stream| {
         if number == 1 && request(&mut stream).is_some() {
             let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
             stream.get_mut().write_all(answer.as_bytes()).unwrap();
         }
     });
     let (error, table) = failure(probe(&[&url]));
-    assert_row(&table, "value 1 of 1", "1 x 200", "ok");
-    assert_row(&table, "no header", "1 x no answer", "FAILED");
-    assert_row(&table, "a wrong value", "not asked", "FAILED");
+    let [first, second] = ["value 1 of 1 | 1 x 200 | ok", "no header | 1 x no answer | FAILED"];
+    assert_rows(&table, &format!("{first}\n{second}\na wrong value | not asked | FAILED"));
     assert!(error.contains("stopped answering"), "{error}");
 }
 

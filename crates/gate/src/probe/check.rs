@@ -7,7 +7,6 @@ use header_gate_envoy::client::{Closed, Connection, Response};
 use header_gate_envoy::denial::difference;
 use header_gate_policy::Policy;
 
-/// One thing to ask on every connection.
 pub struct Check {
     name: String,
     value: Option<Vec<u8>>,
@@ -39,10 +38,9 @@ impl Check {
             Self::new("a wrong value", Some(&[longest, b"x"].concat()), false),
         ]);
         for (i, value) in accepted {
+            let name = format!("{}, altered", numbered(i));
             let other = altered(value).filter(|other| !values.contains(&other.as_slice()));
-            all.extend(
-                other.map(|v| Self::new(format!("{}, altered", numbered(i)), Some(&v), false)),
-            );
+            all.extend(other.map(|other| Self::new(name, Some(&other), false)));
         }
         for (i, value) in withdrawn.iter().enumerate() {
             let name = format!("--denied {} of {}", i + 1, withdrawn.len());
@@ -92,7 +90,6 @@ impl Check {
         !self.failed && !self.seen.is_empty()
     }
 
-    /// Its row of the table.
     pub fn row(&self, policy: &Policy) -> [String; 4] {
         let expected = if self.passes {
             "passed: below 500, not denied".to_owned()
