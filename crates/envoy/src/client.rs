@@ -114,6 +114,16 @@ impl Connection {
         Ok(Self { runtime, sender, peer, authority, transport, timeout: TIMEOUT, used: false })
     }
 
+    /// What is spoken.
+    pub fn protocol(&self) -> &'static str {
+        match (&self.sender, &self.transport) {
+            (Sender::Http1(_), Transport::Tls(_)) => "HTTP/1.1 over TLS",
+            (Sender::Http2(_), Transport::Tls(_)) => "HTTP/2 over TLS",
+            (Sender::Http1(_), _) => "HTTP/1.1",
+            (Sender::Http2(_), _) => "HTTP/2",
+        }
+    }
+
     /// Whether it has had an answer: a peer may close such a connection between two requests.
     pub fn is_used(&self) -> bool {
         self.used

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::client::Response;
 
@@ -24,13 +24,15 @@ pub struct Listener {
     name: String,
     filters: Vec<Value>,
     upstream: Option<u16>,
-    access_log: Vec<Value>,
+    manager: Map<String, Value>,
+    socket: Option<Value>,
 }
 
 impl Listener {
     /// A listener that answers every request itself, with [`UPSTREAM`].
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), filters: vec![], upstream: None, access_log: vec![] }
+        let (filters, manager) = (Vec::new(), Map::new());
+        Self { name: name.to_owned(), filters, upstream: None, manager, socket: None }
     }
 
     /// Adds the plugin in `file`, in a VM that no other listener shares, failing closed.
@@ -57,7 +59,23 @@ impl Listener {
         let format = json!({ "text_format_source": { "inline_string": format!("{format}\n") } });
         let config = json!({ "log_format": format });
         let log = extension("stdout", "access_loggers.stream.v3.StdoutAccessLog", config);
-        Self { access_log: vec![log], ..self }
+        self.manager("access_log", json!([log]))
+    }
+
+    /// Sets a field of the HTTP connection manager.
+    pub fn manager(mut self, field: &str, value: Value) -> Self {
+        self.manager.insert(field.to_owned(), value);
+        self
+    }
+
+    /// Requires TLS: a certificate and its key in PEM form, and the protocols that ALPN offers.
+    pub fn tls(self, certificate: &str, key: &str, protocols: &[&str]) -> Self {
+        let [chain, key] = [certificate, key].map(|pem| json!({ "inline_string": pem }));
+        let certificates = json!([{ "certificate_chain": chain, "private_key": key }]);
+        let context = json!({ "alpn_protocols": protocols, "tls_certificates": certificates });
+        let config = json!({ "common_tls_context": context });
+        let api = "transport_sockets.tls.v3.DownstreamTlsContext";
+        Self { socket: Some(extension("tls", api, config)), ..self }
     }
 
     fn json(&self) -> Value {
@@ -69,20 +87,20 @@ impl Listener {
             route["direct_response"] = json!({ "status": 200, "body": body });
         }
         let router = extension("router", "filters.http.router.v3.Router", json!({}));
-        let manager = json!({
+        let mut manager = json!({
             "stat_prefix": self.name,
             "codec_type": "AUTO",
             "max_request_headers_kb": MAX_REQUEST_HEADERS_KB,
             "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [route] }] },
             "http_filters": self.filters.iter().chain([&router]).collect::<Vec<_>>(),
-            "access_log": self.access_log,
         });
+        manager.as_object_mut().expect("it is one").extend(self.manager.clone());
         let api = "filters.network.http_connection_manager.v3.HttpConnectionManager";
-        json!({
-            "name": self.name,
-            "address": address(0),
-            "filter_chains": [{ "filters": [extension("http", api, manager)] }],
-        })
+        let mut chain = json!({ "filters": [extension("http", api, manager)] });
+        if let Some(socket) = &self.socket {
+            chain["transport_socket"] = socket.clone();
+        }
+        json!({ "name": self.name, "address": address(0), "filter_chains": [chain] })
     }
 
     fn cluster(&self) -> Option<Value> {
@@ -93,7 +111,7 @@ impl Listener {
     }
 }
 
-/// A filter or a log, of the type `api` in Envoy's API.
+/// A filter, a log or a transport socket, of the type `api` in Envoy's API.
 pub fn extension(name: &str, api: &str, mut config: Value) -> Value {
     config["@type"] = format!("type.googleapis.com/envoy.extensions.{api}").into();
     json!({ "name": name, "typed_config": config })

@@ -6,6 +6,7 @@ pub mod config;
 pub mod denial;
 pub mod httpbin;
 pub mod raw;
+pub mod tls;
 
 use std::fs::{self, File};
 use std::io;
@@ -24,8 +25,21 @@ use crate::client::{Connection, TIMEOUT};
 pub const OLDEST: &str = "1.36.2";
 pub const NEWEST: &str = "1.40.0";
 
-/// Envoy's gauge of the virtual machines of all plugins.
+/// Envoy's gauge of the virtual machines of all plugins, in the engine of PyPI's Envoy.
 pub const ACTIVE: &str = "wasm.envoy.wasm.runtime.v8.active";
+/// The path of the admin API with these gauges, one for each engine: see [`active`].
+pub const ACTIVE_PATH: &str = "/stats?filter=^wasm.envoy.wasm.runtime..*.active$";
+
+/// The number of virtual machines in all engines, from the answer to [`ACTIVE_PATH`]. Envoy lists an engine once it
+/// has run a machine. `null` is none: it runs code that is a part of Envoy.
+pub fn active(stats: &str) -> u64 {
+    let gauges = stats.lines().filter_map(|line| {
+        let (engine, count) =
+            line.strip_prefix("wasm.envoy.wasm.runtime.")?.split_once(".active: ")?;
+        count.trim().parse::<u64>().ok().filter(|_| engine != "null")
+    });
+    gauges.sum()
+}
 
 /// How many virtual machines Envoy has for a plugin: one for each worker, one for the main thread, and one that
 /// the others are cloned from.
@@ -241,7 +255,15 @@ fn field(text: &str, key: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{field, port_of, reason};
+    use super::{active, field, port_of, reason};
+
+    #[test]
+    fn the_virtual_machines_of_all_engines_count() {
+        let gauge =
+            |engine: &str, count| format!("wasm.envoy.wasm.runtime.{engine}.active: {count}\n");
+        let stats = [gauge("null", 100), gauge("v8", 4), gauge("wamr", 6)].concat();
+        assert_eq!((active(&stats), active(&gauge("wasmtime", 3)), active("")), (10, 3, 0));
+    }
 
     #[test]
     fn the_reason_is_every_error_on_one_line() {

@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use header_gate_envoy::client::{Connection, Transport, addresses};
-use header_gate_envoy::{ACTIVE, virtual_machines};
+use header_gate_envoy::{ACTIVE_PATH, active, virtual_machines};
 use serde_json::Value;
 
+use super::report::{Row, Seen};
 use super::target::Target;
 
 #[derive(Debug)]
@@ -14,9 +15,9 @@ pub struct Machines {
 }
 
 impl Machines {
-    pub fn ask(admin: &Target) -> Result<Self> {
+    pub fn ask(admin: &Target, transport: Transport) -> Result<Self> {
         let peer = addresses(&admin.address)?[0];
-        let connection = Connection::at(peer, admin.authority.as_str(), Transport::Http1)?;
+        let connection = Connection::at(peer, admin.authority.as_str(), transport)?;
         Self::count(connection).with_context(|| {
             format!("{} is not an admin API that counts virtual machines", admin.address)
         })
@@ -30,24 +31,24 @@ impl Machines {
         };
         let info: Value = serde_json::from_str(&get("/server_info")?)?;
         let workers = info["command_line_options"]["concurrency"].as_u64().filter(|&n| n > 0);
-        let stats = get(&format!("/stats?filter=^{ACTIVE}$"))?;
-        // Envoy lists it only once there has been one.
-        let active = stats.lines().find_map(|line| line.strip_prefix(ACTIVE)?.strip_prefix(": "));
         let workers = workers.context("/server_info has no concurrency")?;
-        Ok(Self { workers, active: active.unwrap_or("0").trim().parse()? })
+        Ok(Self { workers, active: active(&get(ACTIVE_PATH)?) })
     }
 
     /// Each plugin, and each listener that drains, has the same number of them.
-    pub fn is_ok(&self) -> bool {
+    fn is_ok(&self) -> bool {
         self.active > 0 && self.active.is_multiple_of(virtual_machines(self.workers))
     }
 
-    pub fn row(&self) -> [String; 4] {
+    pub fn row(&self) -> Row {
         let Self { workers, active } = self;
-        let expected =
-            format!("{} (for {workers} workers), or a multiple", virtual_machines(*workers));
-        let verdict = if self.is_ok() { "ok" } else { "FAILED" };
-        ["virtual machines", &expected, &active.to_string(), verdict].map(str::to_owned)
+        let needed = virtual_machines(*workers);
+        Row {
+            check: "virtual machines".to_owned(),
+            expected: format!("{needed} (for {workers} workers), or a multiple"),
+            seen: vec![Seen { count: *active, answer: "active".to_owned() }],
+            ok: self.is_ok(),
+        }
     }
 }
 
