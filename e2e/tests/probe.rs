@@ -87,9 +87,11 @@ fn only_answers_of_the_service_count_as_passed() {
     let rule = json!({ "permissions": [{ "any": true }], "principals": [{ "header": old }] });
     let rules = json!({ "rules": { "action": "ALLOW", "policies": { "rule": rule } } });
     let another = policy_file(&folder, "\"true\"", "\"another\"");
+    let fallback = extension("rbac", "filters.http.rbac.v3.RBAC", rules);
     let listeners = [
         // The value was changed in the gate and not in the filter behind it.
-        gate("fallback").filter(extension("rbac", "filters.http.rbac.v3.RBAC", rules)),
+        gate("fallback").filter(fallback.clone()),
+        listener("secret", &api_key()).filter(fallback),
         gate("jwt").filter(lua("{[':status'] = '401'}, 'Jwt is missing\\n'")),
         gate("missing").filter(lua("{[':status'] = '404'}, 'no such page'")),
         // The answer to a secret value may repeat it.
@@ -108,7 +110,8 @@ fn only_answers_of_the_service_count_as_passed() {
     let older = other(401, r#" "{\"error\":\"a valid x-api-key is required\"}""#);
     let key = api_key().policy_file(root()).unwrap();
     let key = format!("--policy {}", key.display());
-    let echo = "value 2 of 2 | 2 x 400, not the gate's denial | FAILED".to_owned();
+    let secret = |seen: &str| format!("value 2 of 2 | 2 x {seen} | FAILED");
+    let denied = secret("403, not the gate's denial \"RBAC: access denied\"");
     assert_each(
         &envoy,
         [
@@ -125,7 +128,8 @@ fn only_answers_of_the_service_count_as_passed() {
             ("missing", "--expect 404", "ok", accepted("2 x 404 | ok")),
             ("missing", "--expect 201,404", "ok", accepted("2 x 404 | ok")),
             ("right", "--expect 201,404", "2 of 7", accepted("2 x 200 | FAILED")),
-            ("echo", &key, "3 of 9", echo),
+            ("echo", &key, "3 of 9", secret("400, not the gate's denial")),
+            ("secret", &key, "3 of 9", denied),
             ("older", "", "7 of 7", older),
             ("older", &key, "ok", "value 2 of 2 | 2 x 200 | ok".to_owned()),
             ("another", "", "2 of 7", accepted("2 x denied | FAILED")),
@@ -224,7 +228,7 @@ fn a_gateway_with_tls_is_asked_over_both_versions_of_http() {
         ("h2", [&root, name], "ok", "(HTTP/2 over TLS)"),
         ("http1", [&root, name], "ok", "(HTTP/1.1 over TLS)"),
         ("h2", ["--insecure", ""], "ok", "(HTTP/2 over TLS, certificate not verified)"),
-        ("h2", [&root, ""], "no", "NotValidForName"),
+        ("h2", [&root, ""], "no", "not valid for name \"127.0.0.1\""),
         ("h2", [&other, name], "no", "--cacert FILE"),
         ("h2", ["", name], "no", "--cacert FILE"),
     ] {

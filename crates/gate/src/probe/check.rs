@@ -152,7 +152,10 @@ impl Check {
             }
             Ok(response) => match rules.denial(response) {
                 Ok(denied) => (denied.to_owned(), !self.passes, None),
-                Err(other) => (other, false, Some(response.body.as_slice())),
+                Err(other) => {
+                    let unknown = response.body != policy.deny.body.as_bytes();
+                    (other, false, unknown.then_some(response.body.as_slice()))
+                }
             },
             Err(_) => ("no answer".to_owned(), false, None),
         };
