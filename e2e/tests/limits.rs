@@ -126,7 +126,7 @@ fn the_fallback_filter_denies_what_a_missing_virtual_machine_lets_pass() {
     assert_eq!(count(&answers(&gateway, GOOD), Upstream), CONNECTIONS);
     // The probe still fails.
     let (_, table) = probe_failure(&gateway);
-    assert!(table.contains(" x 403 with another body, "), "{table}");
+    assert!(table.contains(r#" x 403, not the gate's denial "RBAC: access denied", "#), "{table}");
 }
 
 #[test]

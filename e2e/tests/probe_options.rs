@@ -173,6 +173,8 @@ fn bad_arguments_are_one_error() {
         (&[tls, "--cacert", &none, "--insecure"], ["--cacert", "cannot be used with"]),
         (&[url, "--admin", "127.0.0.1:9901"], ["127.0.0.1:9901", "does not begin with http://"]),
         (&[url, "--polcy"], ["--polcy", "unexpected"]),
+        // Everybody on this machine can read a command line.
+        (&[url, "--denied", "old"], ["'--denied'", "unexpected"]),
     ] {
         let (error, table) = failure(probe(arguments));
         assert!(table.is_empty() && parts.iter().all(|part| error.contains(part)), "{error}");

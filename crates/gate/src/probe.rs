@@ -52,7 +52,7 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     denied_file: Option<PathBuf>,
     /// What the service answers to an accepted value, in place of 2xx and 3xx
-    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(200..=599))]
+    #[arg(long, value_name = "STATUS,...", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(200..=599))]
     expect: Vec<u16>,
     /// Compare only the status of denials, where the gateway rewrites their headers or body (Envoy's
     /// local_reply_config). An answer of another filter with the same status looks the same then
@@ -193,7 +193,7 @@ fn probe(options: &Options, report: &mut Report) -> Result<()> {
     let transport = options.transport(url)?;
     // Each of them at least once.
     report.connections = options.connections.max(u32::try_from(addresses.len())?);
-    let unverified = if options.insecure { " and accepts any certificate" } else { "" };
+    let unverified = if options.insecure { ", accepting any certificate" } else { "" };
     eprintln!("gate: probing {} on {} connections{unverified}", url.address, report.connections);
     let broken = ask(options, &rules, &mut checks, &addresses, &transport, report)?;
     report.checks = checks.iter().map(|check| check.row(&rules)).collect();
@@ -226,7 +226,8 @@ fn ask(
         let place = if several { format!(" from {peer}") } else { String::new() };
         let outcome =
             Connection::at(peer, options.host(), transport.clone()).and_then(|mut connection| {
-                let unverified = if *insecure { ", certificate not verified" } else { "" };
+                let unverified =
+                    if *insecure && url.tls { ", certificate not verified" } else { "" };
                 report.protocol = Some(format!("{}{unverified}", connection.protocol()));
                 checks.iter_mut().try_for_each(|check| {
                     check.ask(rules, &url.path, &mut connection, &place)?;
