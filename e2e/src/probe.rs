@@ -95,13 +95,18 @@ pub type Gate = fn(usize, Option<&[u8]>) -> bool;
 /// The answer of a service.
 pub const OK: &str = "200 OK\r\nContent-Length: 0\r\n\r\n";
 
+/// The committed denial.
+pub fn denial() -> String {
+    let Policy { deny, .. } = policy(&Variant::default());
+    let fields: String = deny.headers.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
+    let (status, size) = (deny.status, deny.body.len());
+    format!("{status} No\r\n{fields}Content-Length: {size}\r\n\r\n{}", deny.body)
+}
+
 /// A gateway with that gate, the committed denial, and the answer `ok` to what passes; its port. Each answer has the
 /// fields `more`; if there are any, the connection is closed after it.
 pub fn fake(gate: Gate, ok: &'static str, more: &'static str) -> u16 {
-    let Policy { header, deny, .. } = policy(&Variant::default());
-    let fields: String = deny.headers.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
-    let (status, size) = (deny.status, deny.body.len());
-    let denial = format!("{status} No\r\n{fields}Content-Length: {size}\r\n\r\n{}", deny.body);
+    let (header, denial) = (policy(&Variant::default()).header, denial());
     server(move |number, mut stream| {
         while let Some(head) = request(&mut stream) {
             let name = format!("{header}: ");

@@ -36,13 +36,14 @@ fn api_key() -> Variant {
 fn a_working_gate_is_accepted() {
     let (_envoy, url) = serve_variant(&Variant::default());
     let table = assert_probe(&[&url], "ok", &denials("64 x denied | ok"));
+    assert_rows(&table, "no header, gRPC | 64 x denied (by its gRPC status) | ok");
     assert_rows(&table, "value 1 of 1 | 64 x 200 | ok\nvalue 1, afterwards | 64 x 200 | ok");
 }
 
 #[test]
 fn a_gateway_without_the_gate_fails() {
     let (_envoy, url) = serve(Listener::new("gate")).unwrap();
-    assert_probe(&[&url, "--connections", "4"], "5 of 7", &denials("4 x 200 | FAILED"));
+    assert_probe(&[&url, "--connections", "4"], "6 of 8", &denials("4 x 200 | FAILED"));
 }
 
 #[test]
@@ -52,7 +53,7 @@ fn a_plugin_that_dies_fails() {
         serve(listener("gate", &Variant::baseline()).access_log(ACCESS_LOG)).unwrap();
     let end = "64 x 503, not the gate's denial | FAILED";
     let rows = format!("a byte that is not UTF-8 | {end}\nvalue 1, afterwards | {end}");
-    assert_probe(&[&url], "7 of 7", &rows);
+    assert_probe(&[&url], "8 of 8", &rows);
     // What docs/deploy.md says of such a gateway: the gauge does not show it, the logs do.
     assert_eq!(header_gate_e2e::virtual_machines(&envoy), 4);
     let log = envoy.stop().unwrap();
@@ -115,24 +116,24 @@ fn only_answers_of_the_service_count_as_passed() {
     assert_each(
         &envoy,
         [
-            ("fallback", "", "2 of 7", other(403, " \"RBAC: access denied\"")),
+            ("fallback", "", "2 of 8", other(403, " \"RBAC: access denied\"")),
             (
                 "fallback",
                 "--status-only",
-                "2 of 7",
+                "2 of 8",
                 accepted("2 x denied (by its status) | FAILED"),
             ),
-            ("jwt", "", "2 of 7", other(401, " \"Jwt is missing\"")),
-            ("jwt", "", "2 of 7", denials("2 x denied | ok")),
-            ("missing", "", "2 of 7", other(404, " \"no such page\"")),
+            ("jwt", "", "2 of 8", other(401, " \"Jwt is missing\"")),
+            ("jwt", "", "2 of 8", denials("2 x denied | ok")),
+            ("missing", "", "2 of 8", other(404, " \"no such page\"")),
             ("missing", "--expect 404", "ok", accepted("2 x 404 | ok")),
             ("missing", "--expect 201,404", "ok", accepted("2 x 404 | ok")),
-            ("right", "--expect 201,404", "2 of 7", accepted("2 x 200 | FAILED")),
-            ("echo", &key, "3 of 9", secret("400, not the gate's denial")),
-            ("secret", &key, "3 of 9", denied),
-            ("older", "", "7 of 7", older),
+            ("right", "--expect 201,404", "2 of 8", accepted("2 x 200 | FAILED")),
+            ("echo", &key, "3 of 10", secret("400, not the gate's denial")),
+            ("secret", &key, "3 of 10", denied),
+            ("older", "", "8 of 8", older),
             ("older", &key, "ok", "value 2 of 2 | 2 x 200 | ok".to_owned()),
-            ("another", "", "2 of 7", accepted("2 x denied | FAILED")),
+            ("another", "", "2 of 8", accepted("2 x denied | FAILED")),
             ("another", &format!("--policy {another}"), "ok", accepted("2 x 200 | ok")),
         ],
     );
@@ -155,17 +156,19 @@ fn only_answers_of_the_gate_count_as_denied() {
     let other =
         |body: &str| denials(&format!("2 x 403, not the gate's denial \"{body}\" | FAILED"));
     let forbidden = other("Forbidden by ASM Wasm Plugin, rust version");
+    let grpc = "no header, gRPC | 2 x grpc-status 7, not the gate's denial | FAILED";
     let headers = denials("2 x 403 without the policy's Content-Type | FAILED");
     assert_each(
         &envoy,
         [
-            ("rewritten", "", "5 of 7", other("sorry")),
+            ("rewritten", "", "6 of 8", other("sorry")),
             ("rewritten", "--status-only", "ok", denials("2 x denied (by its status) | ok")),
-            ("gate", &edited(0, body), "5 of 7", forbidden.clone()),
-            ("gate", &edited(1, kind), "5 of 7", headers),
+            ("rewritten", "", "6 of 8", grpc.to_owned()),
+            ("gate", &edited(0, body), "6 of 8", forbidden.clone()),
+            ("gate", &edited(1, kind), "5 of 8", headers),
             // nginx adds one line feed to the policy's body.
             ("gate", &edited(2, shorter), "ok", denials("2 x denied (one line feed more) | ok")),
-            ("gate", &edited(3, longer), "5 of 7", forbidden),
+            ("gate", &edited(3, longer), "6 of 8", forbidden),
         ],
     );
 }
@@ -185,7 +188,7 @@ fn a_plugin_that_was_never_fetched_fails() {
     // An Envoy that fetches its plugin starts without it; this one gets something else.
     let (upstream, _) = serve(Listener::new("gate")).unwrap();
     for (failure_policy, seen, failed) in
-        [("FAIL_CLOSED", "503, not the gate's denial", "7 of 7"), ("FAIL_OPEN", "200", "5 of 7")]
+        [("FAIL_CLOSED", "503, not the gate's denial", "8 of 8"), ("FAIL_OPEN", "200", "6 of 8")]
     {
         let remote = json!({
             "http_uri": { "uri": "gate/plugin.wasm", "cluster": "gate", "timeout": "1s" },
@@ -252,7 +255,7 @@ fn the_admin_api_and_the_access_log_show_what_the_gate_does() {
     for (envoy, outcome, row) in [
         (&envoy, "ok", "virtual machines | 4 x active | ok"),
         // This one has no plugin, whatever the answers of the other say.
-        (&upstream, "1 of 8", "virtual machines | 0 x active | FAILED"),
+        (&upstream, "1 of 9", "virtual machines | 0 x active | FAILED"),
     ] {
         let admin = format!("http://127.0.0.1:{}", envoy.admin_port());
         assert_probe(&[&url, "--admin", &admin, "--connections", "2"], outcome, row);

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use header_gate_e2e::gateway::{failure, probe};
 use header_gate_e2e::probe::{
-    Gate, OK, assert_probe, assert_rows, denials, fake, policy_file, request, server, write,
+    Gate, OK, assert_probe, assert_rows, denial, denials, fake, policy_file, request, server, write,
 };
 use header_gate_e2e::root;
 use serde_json::{Value, json};
@@ -39,20 +39,52 @@ fn every_wrong_value_and_connection_is_found() {
         (right, OK, "Connection: Close\r\n", "2", "ok", ""),
         (right, OK, "X-Drains: yes\r\n", "2", "ok", ""),
         (lopsided, OK, "", "7", "ok", ""),
-        (lopsided, OK, "", "8", "5 of 7", &denials("1 x 200, 7 x denied | FAILED")),
-        (size, OK, "", "2", "1 of 7", altered),
-        (prefix, OK, "", "2", "1 of 7", altered),
-        (empty, OK, "", "2", "1 of 7", "an empty value | 2 x 200 | FAILED"),
+        (lopsided, OK, "", "8", "6 of 8", &denials("1 x 200, 7 x denied | FAILED")),
+        (size, OK, "", "2", "1 of 8", altered),
+        (prefix, OK, "", "2", "1 of 8", altered),
+        (empty, OK, "", "2", "1 of 8", "an empty value | 2 x 200 | FAILED"),
         // Withdrawn values.
         (both, OK, "", "2 NEW", "ok", ""),
-        (both, OK, "", "2 NEW TWO", "1 of 9", denied),
-        (late, ECHO, "", "2 NEW ONE", "3 of 8", secret),
+        (both, OK, "", "2 NEW TWO", "1 of 10", denied),
+        (late, ECHO, "", "2 NEW ONE", "3 of 9", secret),
         (rotated, OK, "", "2 NEW ONE", "ok", "denied value 1 of 1 | 2 x denied | ok"),
     ] {
         let arguments = arguments.replace("NEW", &new).replace("ONE", &one).replace("TWO", &two);
         let url = format!("http://127.0.0.1:{}/", fake(gate, ok, more));
         let arguments = format!("{url} --connections {arguments}");
         assert_probe(&arguments.split(' ').collect::<Vec<_>>(), outcome, rows);
+    }
+}
+
+#[test]
+fn a_grpc_call_has_to_be_denied_with_the_right_status_and_message() {
+    let right = "7\r\ngrpc-message: Forbidden by ASM Wasm Plugin, rust version%0A";
+    for (status, outcome, seen) in [
+        (right, "ok", "2 x denied (by its gRPC status) | ok"),
+        ("7", "1 of 8", "2 x grpc-status 7, not the gate's denial | FAILED"),
+        ("0", "1 of 8", "2 x grpc-status 0, not the gate's denial | FAILED"),
+    ] {
+        let port = server(move |_, mut stream| {
+            while let Some(head) = request(&mut stream) {
+                let head = head.concat();
+                let has =
+                    |part: &str| head.windows(part.len()).any(|found| found == part.as_bytes());
+                let answer = if has("application/grpc") {
+                    format!("200 OK\r\ngrpc-status: {status}\r\nContent-Length: 0\r\n\r\n")
+                } else if has("allow: true\r") {
+                    OK.to_owned()
+                } else {
+                    denial()
+                };
+                let answer = format!("HTTP/1.1 {answer}");
+                if stream.get_mut().write_all(answer.as_bytes()).is_err() {
+                    break;
+                }
+            }
+        });
+        let url = format!("http://127.0.0.1:{port}/");
+        let row = format!("no header, gRPC | {seen}");
+        assert_probe(&[&url, "--connections", "2"], outcome, &row);
     }
 }
 
@@ -65,7 +97,7 @@ fn withdrawn_values_are_read_from_standard_input() {
     let file = write(folder.path(), "values", "old\n");
     let (error, table) = failure(script.stdin(File::open(file).unwrap()).output().unwrap());
     assert_rows(&table, "denied value 1 of 1 | 64 x 200 | FAILED");
-    assert!(error.contains("1 of 8 checks failed") && !table.contains("old"), "{error}\n{table}");
+    assert!(error.contains("1 of 9 checks failed") && !table.contains("old"), "{error}\n{table}");
 }
 
 #[test]
@@ -88,10 +120,10 @@ fn machines_read_json_and_metrics() {
         (
             fake(|_, value| value == Some(b"true"), OK, ""),
             true,
-            7,
+            8,
             json!([{ "count": 2, "answer": "denied" }]),
         ),
-        (fake(|_, _| true, OK, ""), false, 7, json!([{ "count": 2, "answer": "200" }])),
+        (fake(|_, _| true, OK, ""), false, 8, json!([{ "count": 2, "answer": "200" }])),
         (1, false, 0, Value::Null),
     ] {
         let gate = format!("127.0.0.1:{port}");

@@ -33,6 +33,8 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 /// Most bytes of a body that is read, and of one that is read only to keep the connection.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
 const SKIP_LIMIT: u64 = 1024 * 1024;
+/// Most bytes of an answer's fields over HTTP/2.
+const HEADERS_LIMIT: u32 = 256 * 1024;
 
 /// Header fields, name and value.
 pub type Fields<'a> = [(&'a [u8], &'a [u8])];
@@ -258,7 +260,10 @@ where
     let stream = TokioIo::new(stream);
     // The connection ends with its task; whoever waits for an answer gets its error.
     Ok(if http2 {
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        // A gRPC message may be a whole body.
+        builder.max_header_list_size(HEADERS_LIMIT);
+        let (sender, connection) = builder.handshake(stream).await?;
         tokio::spawn(connection);
         Sender::Http2(sender)
     } else {

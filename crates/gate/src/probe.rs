@@ -24,10 +24,10 @@ use target::Target;
 
 /// Checks a running gate against its policy, and exits with 1 if the gate contradicts it.
 ///
-/// On each connection it sends every accepted value, no header, an empty value, wrong values (one too long, and
+/// On each connection it sends every accepted value, no header (also as a gRPC call), an empty value, wrong values (one too long, and
 /// each accepted one with its last byte altered), what --denied-file lists, a byte that is not UTF-8, and an
 /// accepted value again. Denied is an answer with the status, the body and the headers of the policy (nginx adds a
-/// line feed to the body; the table says so). Passed is an answer with a status of 2xx or 3xx, or one that --expect
+/// line feed to the body, Envoy answers gRPC calls in gRPC's form; the table says so). Passed is an answer with a status of 2xx or 3xx, or one that --expect
 /// names, and never the denial's status. Anything else is a failure: the table shows its status, and how its body
 /// begins (not if it answers a secret value). If a host has several addresses, they are asked in turn, and each
 /// has to answer.

@@ -57,6 +57,35 @@ impl Rules<'_> {
         }
     }
 
+    /// As `denial`, of a gRPC call that has an answer in gRPC's form: Envoy makes one of a denial, with the body as the
+    /// message. Clients see an answer with another `grpc-status`, 0 above all, as the service's.
+    fn grpc_denial(&self, response: &Response) -> Option<Result<&'static str, String>> {
+        let found = String::from_utf8_lossy(response.header("grpc-status")?);
+        let deny = &self.policy.deny;
+        let status = match deny.status {
+            400 => "13",
+            401 => "16",
+            403 => "7",
+            404 => "12",
+            429 | 502..=504 => "14",
+            _ => "2",
+        };
+        let encoded = deny.body.bytes().map(|byte| match byte {
+            b'%' | ..b' ' | 0x7f.. => format!("%{byte:02X}"),
+            _ => char::from(byte).to_string(),
+        });
+        let encoded: String = encoded.collect();
+        let message = response.header("grpc-message").unwrap_or_default();
+        // One line feed more is as good here as in a body.
+        let same = [message, message.strip_suffix(b"%0A").unwrap_or(message)];
+        let right = self.status_only || same.contains(&encoded.as_bytes());
+        Some(if found == status && right {
+            Ok("denied (by its gRPC status)")
+        } else {
+            Err(format!("grpc-status {found}, not the gate's denial"))
+        })
+    }
+
     fn expected(&self, passes: bool) -> String {
         let Self { policy, expect, status_only } = self;
         let denial = policy.deny.status;
@@ -79,6 +108,7 @@ pub struct Check {
     name: String,
     value: Option<Vec<u8>>,
     passes: bool,
+    grpc: bool,
     /// Whether the value, or most of it, is secret. What answers it may repeat it.
     secret: bool,
     /// Of each outcome, how often it was seen, and how the body of the first one begins.
@@ -89,7 +119,7 @@ pub struct Check {
 impl Check {
     fn new(name: impl Into<String>, value: Option<&[u8]>, passes: bool, secret: bool) -> Self {
         let (name, value) = (name.into(), value.map(<[u8]>::to_vec));
-        Self { name, value, passes, secret, seen: BTreeMap::new(), failed: false }
+        Self { name, value, passes, grpc: false, secret, seen: BTreeMap::new(), failed: false }
     }
 
     /// What is asked on a connection, in order: what `policy` says, and that `withdrawn` values are denied. No
@@ -106,6 +136,7 @@ impl Check {
         let longest = values.iter().copied().max_by_key(|value| value.len()).unwrap_or_default();
         all.extend([
             Self::new("no header", None, false, false),
+            Self { grpc: true, ..Self::new("no header, gRPC", None, false, false) },
             Self::new("an empty value", Some(b""), false, false),
             // Longer than every accepted one.
             new("a wrong value".to_owned(), &[longest, b"x"].concat(), false),
@@ -136,10 +167,13 @@ impl Check {
     ) -> Result<()> {
         let policy = rules.policy;
         let header = self.value.as_deref().map(|value| (policy.header.as_bytes(), value));
+        let grpc: (&[u8], &[u8]) = (b"content-type", b"application/grpc");
+        let fields: Vec<_> = header.into_iter().chain(self.grpc.then_some(grpc)).collect();
+        let method = if self.grpc { "POST" } else { "GET" };
         let send = |connection: &mut Connection| {
             // What passes may be a stream without an end. Of a refusal, the body counts.
             let wanted = |head: &Response| head.status >= 400 || head.status == policy.deny.status;
-            connection.send_for("GET", path, header.as_slice(), b"", wanted)
+            connection.send_for(method, path, &fields, b"", wanted)
         };
         let mut answer = send(connection);
         // A gateway may close a kept connection between two requests; it has decided nothing.
@@ -150,7 +184,7 @@ impl Check {
             Ok(response) if self.passes && rules.is_passed(response.status) => {
                 (response.status.to_string(), true, None)
             }
-            Ok(response) => match rules.denial(response) {
+            Ok(response) => match self.denial(rules, response) {
                 Ok(denied) => (denied.to_owned(), !self.passes, None),
                 Err(other) => {
                     let unknown = response.body != policy.deny.body.as_bytes();
@@ -164,6 +198,11 @@ impl Check {
         self.seen.entry(outcome).or_insert_with(|| (0, excerpt())).0 += 1;
         self.failed |= !right;
         answer.map(drop)
+    }
+
+    fn denial(&self, rules: &Rules, response: &Response) -> Result<&'static str, String> {
+        let grpc = self.grpc.then(|| rules.grpc_denial(response)).flatten();
+        grpc.unwrap_or_else(|| rules.denial(response))
     }
 
     pub fn row(&self, rules: &Rules) -> Row {
