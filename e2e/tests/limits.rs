@@ -109,7 +109,7 @@ fn the_gauge_and_the_probe_find_a_worker_without_its_virtual_machine() {
     let (error, table) = probe_failure(&gateway);
     let row = table.lines().find(|line| line.starts_with("no header ")).unwrap();
     assert!(row.contains(" x 200, ") && row.ends_with(" FAILED"), "{table}");
-    assert!(error.contains("5 of 7 checks failed"), "{error}");
+    assert!(error.contains("6 of 8 checks failed"), "{error}");
 }
 
 #[test]
