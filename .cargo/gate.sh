@@ -12,6 +12,8 @@ if [[ ! -x ${CARGO_TARGET_DIR:-$root/target}/debug/gate ]]; then
     echo "gate: compiling the command; the first run takes some minutes" >&2
     quiet=()
 fi
+# What an outer `cargo test` sets would make cargo compile ring and all that needs it again, back and forth.
+unset "${!CARGO_PKG_@}" "${!CARGO_MANIFEST_@}"
 # exec, so that a signal reaches the program, which ends what it started.
 exec cargo run ${quiet[@]+"${quiet[@]}"} --locked --manifest-path "$root/Cargo.toml" \
     --package header-gate-cli --bin gate -- "$@"

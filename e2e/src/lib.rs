@@ -1,6 +1,7 @@
 //! Tests that need Envoy, npm or a registry: what they share.
 
 pub mod gateway;
+pub mod probe;
 pub mod registry;
 pub mod schemas;
 

@@ -109,7 +109,7 @@ fn the_gauge_and_the_probe_find_a_worker_without_its_virtual_machine() {
     let (error, table) = probe_failure(&gateway);
     let row = table.lines().find(|line| line.starts_with("no header ")).unwrap();
     assert!(row.contains(" x 200, ") && row.ends_with(" FAILED"), "{table}");
-    assert!(error.contains("5 of 7 checks failed"), "{error}");
+    assert!(error.contains("6 of 8 checks failed"), "{error}");
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn the_fallback_filter_denies_what_a_missing_virtual_machine_lets_pass() {
     assert_eq!(count(&answers(&gateway, GOOD), Upstream), CONNECTIONS);
     // The probe still fails.
     let (_, table) = probe_failure(&gateway);
-    assert!(table.contains(" x 403 with another body, "), "{table}");
+    assert!(table.contains(r#" x 403, not the gate's denial "RBAC: access denied", "#), "{table}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ enum Command {
     Build(build::Options),
     Verify(verify::Options),
     Try(r#try::Options),
-    Probe(probe::Options),
+    Probe(Box<probe::Options>),
     Push(push::Options),
     /// Prints a completion script
     #[command(hide = true)]
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         Command::Build(options) => build::run(options),
         Command::Verify(options) => verify::run(options),
         Command::Try(options) => r#try::run(options),
-        Command::Probe(options) => probe::run(options),
+        Command::Probe(options) => probe::run(*options),
         Command::Push(options) => push::run(options),
         Command::Completions { shell } => {
             let mut script = Vec::new();
