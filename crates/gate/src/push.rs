@@ -51,11 +51,7 @@ pub struct Options {
     pin: Option<PathBuf>,
 }
 
-/// Runs `gate push`.
-///
-/// # Errors
-/// A bad option or policy, a plugin that cannot be built or contradicts its policy, or a registry that
-/// refuses the push. The digest is written only after the push has succeeded.
+/// Runs `gate push`. The digest is written only after the push has succeeded.
 pub fn run(options: Options) -> Result<()> {
     let reference = reference::parse(&options.image)?;
     // A build needs the checkout; a finished plugin is pushed from any folder.
@@ -91,8 +87,7 @@ pub fn run(options: Options) -> Result<()> {
 /// Fails if `file` cannot be written, before anything is pushed.
 fn check_writable(file: &Path) -> Result<()> {
     let place = file.display();
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = build::folder(file);
     ensure!(folder.is_dir(), "cannot write {place}: there is no folder {}", folder.display());
     ensure!(!file.is_dir(), "cannot write {place}: it is a folder");
     NamedTempFile::new_in(folder).map(drop).with_context(|| format!("cannot write {place}"))
@@ -119,7 +114,6 @@ fn read_plugin(file: &Path, policy: &Policy, policy_file: &Path) -> Result<Vec<u
 /// A component for deploy/*/kustomization.yaml that sets the image to `image`, a reference with a
 /// digest. Kustomize's own `images` reaches the images of containers only; a patch reaches every
 /// resource.
-#[must_use]
 pub fn kustomization(image: &str) -> String {
     format!(
         "\

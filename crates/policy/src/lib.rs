@@ -16,7 +16,7 @@
 //! details = "gate_denied"         # Envoy's %RESPONSE_CODE_DETAILS%
 //! ```
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -53,7 +53,7 @@ pub struct Policy {
 }
 
 /// The answer to a denied request.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deny {
     /// HTTP status, 200 to 599.
@@ -202,31 +202,42 @@ impl Policy {
     /// The policy and its layout as Rust constants, for `build.rs`.
     #[must_use]
     pub fn constants(&self) -> String {
-        let Self { header, values, deny, .. } = self;
-        let (values_len, headers_len) = (values.len(), deny.headers.len());
+        let Self { header, values, deny: Deny { status, headers, body, details }, .. } = self;
         let bytes = |bytes: &[u8]| format!("b\"{}\"", bytes.escape_ascii());
         let accepted: Vec<_> = values.iter().map(|value| bytes(value.as_bytes())).collect();
         let serialized = self.serialized_headers();
-        let mut source = String::new();
-        let mut constant = |doc: &str, name: &str, kind: &str, value: String| {
-            writeln!(source, "/// {doc}\npub const {name}: {kind} = {value};").unwrap();
-        };
-        constant("The header's name, in lower case.", "HEADER", "&str", format!("{header:?}"));
-        let kind = format!("[&[u8]; {values_len}]");
-        constant("The accepted values.", "VALUES", &kind, format!("[{}]", accepted.join(", ")));
-        let longest = self.longest().to_string();
-        constant("Size of the longest accepted value.", "LONGEST", "usize", longest);
-        constant("Words of a value's image.", "WORDS", "usize", self.words().to_string());
-        constant("Status of the denial.", "STATUS", "u32", deny.status.to_string());
-        let kind = format!("[(&str, &str); {headers_len}]");
-        constant("Headers of the denial.", "HEADERS", &kind, format!("{:?}", deny.headers));
-        let kind = format!("[u8; {}]", serialized.len());
-        let doc = "The same headers in the ABI's serialized form.";
-        constant(doc, "HEADERS_SERIALIZED", &kind, format!("*{}", bytes(&serialized)));
-        constant("Body of the denial.", "BODY", "&str", format!("{:?}", deny.body));
-        constant("Response code details.", "DETAILS", "&str", format!("{:?}", deny.details));
-        constant("Log line of a denied request.", "DENIAL", "&str", format!("{:?}", self.denial()));
-        source
+        format!(
+            "\
+/// The header's name, in lower case.
+pub const HEADER: &str = {header:?};
+/// The accepted values.
+pub const VALUES: [&[u8]; {}] = [{}];
+/// Size of the longest accepted value.
+pub const LONGEST: usize = {};
+/// Words of a value's image.
+pub const WORDS: usize = {};
+/// Status of the denial.
+pub const STATUS: u32 = {status};
+/// Headers of the denial.
+pub const HEADERS: [(&str, &str); {}] = {headers:?};
+/// The same headers in the ABI's serialized form.
+pub const HEADERS_SERIALIZED: [u8; {}] = *{};
+/// Body of the denial.
+pub const BODY: &str = {body:?};
+/// Response code details.
+pub const DETAILS: &str = {details:?};
+/// Log line of a denied request.
+pub const DENIAL: &str = {:?};
+",
+            values.len(),
+            accepted.join(", "),
+            self.longest(),
+            self.words(),
+            headers.len(),
+            serialized.len(),
+            bytes(&serialized),
+            self.denial()
+        )
     }
 }
 

@@ -8,22 +8,18 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use http::HeaderValue;
 use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::errors::{self, OciDistributionError};
+use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
 
 use super::image::{Image, MANIFEST, digest};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-const READ_TIMEOUT: Duration = Duration::from_secs(120);
-
 /// The credentials that docker's configuration has for `registry`; anonymous if it has none.
 pub fn credentials(registry: &str) -> Result<RegistryAuth> {
-    let folder = env::var_os("DOCKER_CONFIG").map(PathBuf::from);
-    let folder =
-        folder.or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker")));
-    let Some(file) = folder.map(|folder| folder.join("config.json")).filter(|file| file.exists())
-    else {
+    let default = || Some(PathBuf::from(env::var_os("HOME")?).join(".docker"));
+    let folder = env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(default);
+    let file = folder.map(|folder| folder.join("config.json"));
+    let Some(file) = file.filter(|file| file.exists()) else {
         return Ok(RegistryAuth::Anonymous);
     };
     // The key under which docker keeps those of Docker Hub.
@@ -60,14 +56,23 @@ pub fn push(
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::try_from(ClientConfig {
         protocol: if plain_http { ClientProtocol::Http } else { ClientProtocol::Https },
-        connect_timeout: Some(CONNECT_TIMEOUT),
-        read_timeout: Some(READ_TIMEOUT),
+        connect_timeout: Some(Duration::from_secs(30)),
+        read_timeout: Some(Duration::from_secs(120)),
         user_agent: concat!("header-gate/", env!("CARGO_PKG_VERSION")),
         ..ClientConfig::default()
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let pushed = runtime.block_on(upload(&client, reference, image, auth));
-    let reported = pushed.map_err(|error| match error {
+    // Uploads the image under the tag; the digest that the registry reports for the tag.
+    let upload = async {
+        client.auth(reference, auth, RegistryOperation::Push).await?;
+        for blob in &image.blobs {
+            client.push_blob(reference, blob.clone(), &digest(blob)).await?;
+        }
+        let (manifest, kind) = (image.manifest.clone(), HeaderValue::from_static(MANIFEST));
+        client.push_manifest_raw(reference, manifest, kind).await?;
+        client.fetch_manifest_digest(reference, auth).await
+    };
+    let reported = runtime.block_on(upload).map_err(|error| match error {
         OciDistributionError::AuthenticationFailure(_)
         | OciDistributionError::UnauthorizedError { .. }
         | OciDistributionError::ServerError { code: 401 | 403, .. } => {
@@ -81,23 +86,6 @@ pub fn push(
     let digest = image.digest();
     ensure!(reported == digest, "the registry reports {reported}, the manifest is {digest}");
     Ok(())
-}
-
-/// Uploads `image` under the tag of `reference`; the digest that the registry reports for the tag.
-async fn upload(
-    client: &Client,
-    reference: &Reference,
-    image: &Image,
-    auth: &RegistryAuth,
-) -> errors::Result<String> {
-    client.auth(reference, auth, RegistryOperation::Push).await?;
-    for blob in &image.blobs {
-        client.push_blob(reference, blob.clone(), &digest(blob)).await?;
-    }
-    client
-        .push_manifest_raw(reference, image.manifest.clone(), HeaderValue::from_static(MANIFEST))
-        .await?;
-    client.fetch_manifest_digest(reference, auth).await
 }
 
 fn one_line(text: &str) -> String {
