@@ -2,7 +2,9 @@
 //! and a ledger that no variant outgrows.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -69,6 +71,57 @@ fn bad_input_is_one_error_line_and_writes_nothing() {
 }
 
 #[test]
+fn surprises_are_warnings_and_with_strict_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "header = \"x_h\"\nvalues = [\"v\"]\n[deny]\nstatus = 401\n";
+    fs::write(folder.path().join("bad.toml"), text).unwrap();
+    let build = |args: &str| {
+        let mut gate = gate(folder.path());
+        gate.env("CARGO_MANIFEST_DIR", ROOT).args(["build", "--policy", "bad.toml"]);
+        gate.args(args.split(' ')).output().unwrap()
+    };
+    let refused = build("--strict --out x.wasm");
+    assert_refused(folder.path(), &refused, "error: bad.toml: `header` contains an underscore, ");
+    assert_refused(folder.path(), &refused, "; `deny.status` is 401 without `www-authenticate`; ");
+    let built = build("--out x.wasm");
+    let stderr = String::from_utf8(built.stderr).unwrap();
+    assert!(built.status.success() && folder.path().join("x.wasm").is_file(), "{stderr}");
+    let warnings: Vec<_> = stderr.lines().filter(|line| line.contains("warning: ")).collect();
+    assert!(
+        warnings.len() == 2 && warnings[0].starts_with("warning: bad.toml: `header` "),
+        "{stderr}"
+    );
+    assert!(warnings[1].starts_with("warning: bad.toml: `deny.status` is 401 "), "{stderr}");
+}
+
+#[test]
+fn an_old_cargo_is_told_which_rust_is_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let cargo = folder.path().join("cargo");
+    let needed = env!("CARGO_PKG_RUST_VERSION");
+    let refused =
+        format!("error: Rust {needed} or newer is needed, and this is cargo 1.63.0 (a b)");
+    for (version, expected) in [
+        ("1.63.0 (a b)".to_owned(), &*refused),
+        (format!("{needed}.0 (a b)"), "it runs"),
+        ("1.1000.0-nightly".to_owned(), "it runs"),
+    ] {
+        let script = format!(
+            "#!/bin/sh\nif [ $1 = --version ]; then echo 'cargo {version}'; else echo it runs >&2; fi\n"
+        );
+        fs::write(&cargo, script).unwrap();
+        fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", folder.path().display(), env::var("PATH").unwrap());
+        let mut script = Command::new(Path::new(ROOT).join("build.sh"));
+        let output = script.env("PATH", path).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let last = stderr.lines().last().unwrap_or_default();
+        assert!(last.starts_with(expected), "{version}: {stderr}");
+        assert_eq!(output.status.success(), expected == "it runs");
+    }
+}
+
+#[test]
 fn verify_needs_no_checkout_and_build_says_that_it_does() {
     let plugin = build::artifact(Path::new(ROOT), &Variant::default()).unwrap();
     let (folder, plugin) = (tempfile::tempdir().unwrap(), plugin.to_str().unwrap());
@@ -118,7 +171,8 @@ fn only_long_or_many_values_bring_a_loop() {
 #[test]
 fn a_policy_at_every_limit_makes_a_verified_plugin() {
     let values: Vec<_> = (0..256).map(|i| format!("{i:x>16}")).collect();
-    let (name, body, headers) = ("x".repeat(256), "x".repeat(16 * 1024), vec![["x", "y"]; 682]);
+    let (name, body) = ("x".repeat(256), "x".repeat(16 * 1024));
+    let headers: Vec<_> = (0..584).map(|i| [format!("{i:03}"), "y".to_owned()]).collect();
     let text = format!(
         "header = {name:?}\nvalues = {values:?}\n[deny]\nstatus = 403\nheaders = {headers:?}\n\
          body = {body:?}\ndetails = {name:?}\n"

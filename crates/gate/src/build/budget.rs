@@ -1,5 +1,6 @@
 //! What a request costs in counts that repeat exactly, measured in the embedded host.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -46,14 +47,18 @@ fn settled(plugin: &Plugin, value: Option<&[u8]>) -> Result<(u64, u64)> {
     bail!("the cost of a request does not settle")
 }
 
-/// Measures every variant.
-pub fn measure_all(root: &Path) -> Result<Ledger> {
+/// Measures every variant: the ledger that this makes, and what `old` says otherwise.
+pub fn compare(root: &Path, old: &Ledger) -> Result<(Ledger, Vec<String>)> {
     let toolchain = Some(Builder::new(root)?.toolchain()?);
-    let mut ledger = Ledger { toolchain, ..Ledger::default() };
+    let (mut now, mut std) = (Ledger { toolchain, ..Ledger::default() }, BTreeSet::new());
     for variant in Variant::all(root)? {
         let key = variant.ledger_key(root).context("a variant that is not tracked")?;
         let entry = measure(root, &variant, &fs::read(artifact(root, &variant)?)?)?;
-        ledger.variant.insert(key, entry);
+        if variant.needs_std() {
+            std.insert(key.clone());
+        }
+        now.variant.insert(key, entry);
     }
-    Ok(ledger)
+    let differences = old.differences(&now, &std);
+    Ok((now, differences))
 }

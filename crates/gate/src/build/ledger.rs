@@ -14,6 +14,9 @@ use crate::build::files::put;
 /// The ledger's file name, relative to the checkout.
 pub const FILE: &str = "ledger.toml";
 
+/// How many percent more bytes than in the ledger a module may have that other tools made.
+pub const MARGIN: u64 = 10;
+
 const HEAD: &str = "\
 # What each variant costs. `./build.sh` fails where a module has more bytes than its entry, `cargo test`
 # where another figure differs. `./build.sh --all --bless` measures all of them and writes this file.
@@ -85,11 +88,15 @@ impl Ledger {
         }
     }
 
-    /// What of `now` is not as this ledger says.
-    pub fn differences(&self, now: &Self) -> Vec<String> {
+    /// What of `now` is not as this ledger says: nothing may differ. A module that other tools made has to
+    /// make the same crossings, consume no more fuel, and have at most [`MARGIN`] percent more bytes; only the
+    /// crossings count for the variants in `std`: a toolchain may bring a compiled standard library.
+    pub fn differences(&self, now: &Self, std: &BTreeSet<String>) -> Vec<String> {
         let keys: BTreeSet<_> = self.variant.keys().chain(now.variant.keys()).collect();
-        let difference = |key| match (self.variant.get(key), now.variant.get(key)) {
+        let same_tools = self.toolchain == now.toolchain;
+        let difference = |key: &String| match (self.variant.get(key), now.variant.get(key)) {
             (entry, now) if entry == now => None,
+            (Some(entry), Some(now)) if !same_tools && entry.allows(now, std.contains(key)) => None,
             (Some(entry), Some(now)) => Some(format!("{key}: {now}; {FILE} has {entry}")),
             (None, Some(now)) => Some(format!("{key}: {now}; {FILE} has no entry")),
             (_, None) => Some(format!("{key} is in {FILE}, but not a variant")),
@@ -99,6 +106,15 @@ impl Ledger {
 
     pub fn write(&self, file: &Path) -> anyhow::Result<()> {
         put(file, format!("{HEAD}{}", toml::to_string(self)?).as_bytes())
+    }
+}
+
+impl Entry {
+    /// Whether a module that other tools made, with their standard library if `std`, may cost `now`.
+    fn allows(&self, now: &Self, std: bool) -> bool {
+        let larger = now.bytes * 100 > self.bytes * (100 + MARGIN);
+        let dearer = now.fuel.iter().zip(self.fuel).any(|(now, entry)| *now > entry);
+        now.crossings == self.crossings && (std || !larger && !dearer)
     }
 }
 
@@ -138,7 +154,8 @@ mod tests {
             variant: entries.map(|(name, entry)| (name.to_owned(), entry)).into(),
         };
         let old = ledger([("default", entry(389, 32)), ("log", entry(1, 1)), ("sdk", entry(9, 9))]);
-        assert_eq!(old.differences(&old), Vec::<String>::new());
+        let std = BTreeSet::new();
+        assert_eq!(old.differences(&old, &std), Vec::<String>::new());
         let now =
             ledger([("default", entry(389, 33)), ("logs", entry(1, 1)), ("sdk", entry(8, 9))]);
         let expected = [
@@ -147,10 +164,36 @@ mod tests {
             "logs: 1 bytes, fuel [1, 1, 1], crossings [3, 3, 3]; ledger.toml has no entry",
             "sdk: 8 bytes, fuel [9, 9, 9], crossings [3, 3, 3]; ledger.toml has 9 bytes, ",
         ];
-        let differences = old.differences(&now);
+        let differences = old.differences(&now, &std);
         assert_eq!(differences.len(), expected.len());
         for (difference, expected) in differences.iter().zip(expected) {
             assert!(difference.starts_with(expected), "{difference}");
+        }
+    }
+
+    #[test]
+    fn other_tools_may_make_a_larger_module_and_nothing_dearer() {
+        let ledger = |toolchain: &str, entry| Ledger {
+            toolchain: Some(toolchain.to_owned()),
+            variant: BTreeMap::from([("default".to_owned(), entry)]),
+        };
+        let entry = Entry { bytes: 100, fuel: [30, 40, 35], crossings: [3, 4, 3] };
+        let (same, larger) = (entry, Entry { bytes: 100 + MARGIN, ..entry });
+        for (now, allowed, allowed_with_std) in [
+            (larger, true, true),
+            (Entry { bytes: 90, fuel: [29, 40, 1], ..entry }, true, true),
+            (Entry { bytes: larger.bytes + 1, ..entry }, false, true),
+            (Entry { fuel: [30, 41, 35], ..entry }, false, true),
+            (Entry { crossings: [3, 3, 3], ..entry }, false, false),
+        ] {
+            let differs = |tools, now, std: &[&str]| {
+                let std = std.iter().map(|key| (*key).to_owned()).collect();
+                !ledger("a", entry).differences(&ledger(tools, now), &std).is_empty()
+            };
+            assert!(!differs("a", same, &[]));
+            assert!(differs("a", now, &[]) && differs("a", now, &["default"]), "{now}");
+            assert_eq!(differs("b", now, &[]), !allowed, "{now}");
+            assert_eq!(differs("b", now, &["default"]), !allowed_with_std, "{now}");
         }
     }
 }

@@ -11,7 +11,7 @@ pub mod wasm_opt;
 use std::env;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use header_gate_policy::Policy;
 
 pub use builder::{Builder, artifact};
@@ -43,6 +43,9 @@ pub struct Options {
     /// Write size, fuel and crossings into ledger.toml instead of failing where the size grew
     #[arg(long)]
     pub bless: bool,
+    /// Fail where a policy would work, and may surprise, instead of printing a warning
+    #[arg(long)]
+    pub strict: bool,
 }
 
 pub fn run(options: Options) -> Result<()> {
@@ -56,6 +59,13 @@ pub fn run_in(root: &Path, options: &Options) -> Result<()> {
         if !folder(out).is_dir() || out.is_dir() {
             bail!("--out {}: its folder does not exist, or it is a folder", out.display());
         }
+    }
+    let mut policies: Vec<_> =
+        targets.iter().filter_map(|(_, variant)| variant.policy_file(root)).collect();
+    policies.dedup();
+    for file in &policies {
+        let named = options.policy.as_ref().unwrap_or(file);
+        warn(&Policy::read(named)?, named, options.strict)?;
     }
     let file = root.join(FILE);
     let rewrite = options.all && options.bless;
@@ -88,8 +98,8 @@ pub fn run_in(root: &Path, options: &Options) -> Result<()> {
         bail!("{}; if that is intended, add --bless", grown.join("; "));
     }
     if rewrite {
-        let now = budget::measure_all(root)?;
-        lines.extend(ledger.differences(&now));
+        let (now, differences) = budget::compare(root, &ledger)?;
+        lines.extend(differences);
         now.write(&file)?;
     } else if options.bless {
         for (wasm, _, variant, _) in &built {
@@ -109,6 +119,14 @@ pub fn run_in(root: &Path, options: &Options) -> Result<()> {
         lines.push(format!("The ledger was made with {other}; this is {toolchain}."));
     }
     lines.iter().for_each(|line| println!("{line}"));
+    Ok(())
+}
+
+/// Prints what may surprise in the policy of `file`; an error if `strict`.
+pub fn warn(policy: &Policy, file: &Path, strict: bool) -> Result<()> {
+    let (warnings, file) = (policy.warnings(), file.display());
+    ensure!(!strict || warnings.is_empty(), "{file}: {} (--strict)", warnings.join("; "));
+    warnings.iter().for_each(|warning| eprintln!("warning: {file}: {warning}"));
     Ok(())
 }
 
