@@ -12,9 +12,6 @@ use crate::build::builder::{Builder, artifact};
 use crate::build::ledger::{Entry, Ledger};
 use crate::build::variant::Variant;
 
-/// The measured paths: an accepted value, a wrong value of the same size, no header.
-pub const PATHS: [&str; 3] = ["allow", "wrong value", "no header"];
-
 pub fn measure(root: &Path, variant: &Variant, wasm: &[u8]) -> Result<Entry> {
     let file = variant.policy_file(root).unwrap_or_else(|| root.join("policy.toml"));
     let policy = Policy::read(&file)?;

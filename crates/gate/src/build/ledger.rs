@@ -14,7 +14,8 @@ use crate::build::files::put;
 /// The ledger's file name, relative to the checkout.
 pub const FILE: &str = "ledger.toml";
 
-/// How many percent more bytes than in the ledger a module may have that other tools made.
+/// How many percent more bytes and fuel than in the ledger a module may take that other tools made.
+/// (wasm-opt 108 instead of 132 takes up to 4.)
 pub const MARGIN: u64 = 10;
 
 const HEAD: &str = "\
@@ -40,7 +41,7 @@ pub struct Ledger {
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     pub bytes: u64,
-    /// WebAssembly fuel on each of [`crate::build::budget::PATHS`]: about one for each instruction.
+    /// WebAssembly fuel, about one for each instruction: an accepted value, a wrong one, no header.
     pub fuel: [u64; 3],
     /// Calls between host and module, in either direction, on each of these paths.
     pub crossings: [u64; 3],
@@ -88,9 +89,9 @@ impl Ledger {
         }
     }
 
-    /// What of `now` is not as this ledger says: nothing may differ. A module that other tools made has to
-    /// make the same crossings, consume no more fuel, and have at most [`MARGIN`] percent more bytes; only the
-    /// crossings count for the variants in `std`: a toolchain may bring a compiled standard library.
+    /// What of `now` is not as this ledger says: nothing may differ. If other tools made a module, its bytes
+    /// and fuel may be up to [`MARGIN`] percent more. For the variants in `std` only the crossings are held
+    /// then, because a toolchain may bring a compiled standard library.
     pub fn differences(&self, now: &Self, std: &BTreeSet<String>) -> Vec<String> {
         let keys: BTreeSet<_> = self.variant.keys().chain(now.variant.keys()).collect();
         let same_tools = self.toolchain == now.toolchain;
@@ -112,9 +113,9 @@ impl Ledger {
 impl Entry {
     /// Whether a module that other tools made, with their standard library if `std`, may cost `now`.
     fn allows(&self, now: &Self, std: bool) -> bool {
-        let larger = now.bytes * 100 > self.bytes * (100 + MARGIN);
-        let dearer = now.fuel.iter().zip(self.fuel).any(|(now, entry)| *now > entry);
-        now.crossings == self.crossings && (std || !larger && !dearer)
+        let within = |now: u64, entry: u64| now * 100 <= entry * (100 + MARGIN);
+        let fuel = || now.fuel.iter().zip(self.fuel).all(|(now, entry)| within(*now, entry));
+        now.crossings == self.crossings && (std || within(now.bytes, self.bytes) && fuel())
     }
 }
 
@@ -172,18 +173,18 @@ mod tests {
     }
 
     #[test]
-    fn other_tools_may_make_a_larger_module_and_nothing_dearer() {
+    fn other_tools_may_add_a_margin_and_no_crossing() {
         let ledger = |toolchain: &str, entry| Ledger {
             toolchain: Some(toolchain.to_owned()),
             variant: BTreeMap::from([("default".to_owned(), entry)]),
         };
-        let entry = Entry { bytes: 100, fuel: [30, 40, 35], crossings: [3, 4, 3] };
+        let entry = Entry { bytes: 100, fuel: [30, 40, 30], crossings: [3, 4, 3] };
         let (same, larger) = (entry, Entry { bytes: 100 + MARGIN, ..entry });
         for (now, allowed, allowed_with_std) in [
             (larger, true, true),
-            (Entry { bytes: 90, fuel: [29, 40, 1], ..entry }, true, true),
+            (Entry { bytes: 90, fuel: [33, 44, 1], ..entry }, true, true),
             (Entry { bytes: larger.bytes + 1, ..entry }, false, true),
-            (Entry { fuel: [30, 41, 35], ..entry }, false, true),
+            (Entry { fuel: [30, 45, 30], ..entry }, false, true),
             (Entry { crossings: [3, 3, 3], ..entry }, false, false),
         ] {
             let differs = |tools, now, std: &[&str]| {
