@@ -2,21 +2,29 @@
 
 use std::fs;
 use std::io::Read;
+use std::path::PathBuf;
 use std::process::Command;
 
 use flate2::read::GzDecoder;
 use header_gate_envoy::client::{Connection, Response};
+use header_gate_system::command::run_quietly;
 use header_gate_system::install::apt_program;
 use header_gate_system::process::{Folder, Process};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tar::Archive;
 
-use crate::until;
+use crate::{TIMEOUT, until};
 
 const PROGRAM: &str = "docker-registry";
 /// `gate:secret` for htpasswd.
 const LOGIN: &str = "gate:$2b$04$H0v7.QhPal074lQSt6wqOOYFMP2a52ozJbbyYDDscN.yaOh1uuI3q\n";
+
+/// Makes an authority, and a certificate for 127.0.0.1 that it signed.
+const CERTIFICATES: &str = r#"cd "$1"
+new="openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test"
+$new -keyout ca.key -out ca.pem && $new -keyout key.pem -out cert.pem -CA ca.pem -CAkey ca.key \
+    -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE"#;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -36,26 +44,40 @@ pub struct Registry {
 impl Registry {
     /// Starts an empty registry that anyone may push to.
     pub fn start() -> Self {
-        Self::with("")
+        Self::with("", "")
     }
 
     /// Starts an empty registry that requires the user `gate` with the password `secret`.
     pub fn with_login() -> Self {
-        Self::with("auth: { htpasswd: { realm: test, path: FOLDER/login } }\n")
+        Self::with("", "auth: { htpasswd: { realm: test, path: FOLDER/login } }\n")
     }
 
     /// Starts an empty registry that sends clients to `realm` for a token, and takes any.
     pub fn with_tokens(realm: &str) -> Self {
-        Self::with(&format!("auth: {{ silly: {{ realm: '{realm}', service: 'a registry' }} }}\n"))
+        Self::with(
+            "",
+            &format!("auth: {{ silly: {{ realm: '{realm}', service: 'a registry' }} }}\n"),
+        )
     }
 
-    fn with(auth: &str) -> Self {
+    /// Starts an empty registry with a certificate of [`Registry::ca`].
+    pub fn with_tls() -> Self {
+        Self::with(", tls: { certificate: FOLDER/cert.pem, key: FOLDER/key.pem }", "")
+    }
+
+    fn with(tls: &str, auth: &str) -> Self {
         apt_program(PROGRAM, PROGRAM).unwrap();
         let folder = Folder::new().unwrap();
+        if !tls.is_empty() {
+            apt_program("openssl", "openssl").unwrap();
+            let mut shell = Command::new("sh");
+            run_quietly(shell.args(["-c", CERTIFICATES, "sh"]).arg(folder.path()), TIMEOUT)
+                .unwrap();
+        }
         fs::write(folder.path().join("login"), LOGIN).unwrap();
         let config = format!(
             "version: 0.1\nstorage: {{ filesystem: {{ rootdirectory: FOLDER/data }} }}\n\
-             http: {{ addr: '127.0.0.1:0' }}\n{auth}"
+             http: {{ addr: '127.0.0.1:0'{tls} }}\n{auth}"
         );
         let file = folder.path().join("config.yml");
         let place = folder.path().to_str().unwrap();
@@ -74,6 +96,11 @@ impl Registry {
     /// The address, as in the name of an image.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The certificate of the authority that signed that of the registry.
+    pub fn ca(&self) -> PathBuf {
+        self.process.folder().join("ca.pem")
     }
 
     /// `REGISTRY/team/NAME`.

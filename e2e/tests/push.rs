@@ -229,6 +229,21 @@ fn a_plugin_is_pushed_from_outside_the_checkout() {
 }
 
 #[test]
+fn a_registry_is_asked_over_tls() {
+    let (registry, folder) = (Registry::with_tls(), TempDir::new().unwrap());
+    let push = |ca: &Path| {
+        let mut command = Command::new(root().join("deploy/push.sh"));
+        command.env("DOCKER_CONFIG", folder.path()).env("SSL_CERT_FILE", ca).arg("--plugin");
+        command.arg(plugin()).arg("--pin").arg(folder.path().join("pin.yaml"));
+        command.arg(registry.image("gate")).current_dir(root()).output().unwrap()
+    };
+    let error = error(&push(&folder.path().join("none.pem")));
+    assert!(error.contains("certificate"), "{error}");
+    assert!(registry.is_empty());
+    assert!(stdout(push(&registry.ca())).starts_with(&registry.image("gate@sha256:")));
+}
+
+#[test]
 fn a_policy_is_built_and_another_one_s_plugin_is_refused() {
     let registry = Registry::start();
     let (file, image) = (root().join("policies/api-key.toml"), registry.image("gate"));

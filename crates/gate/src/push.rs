@@ -29,7 +29,8 @@ const PIN: &str = "deploy/image/kustomization.yaml";
 ///
 /// No docker, podman or buildah is needed. Credentials come from docker's configuration
 /// ($DOCKER_CONFIG/config.json or ~/.docker/config.json, credential helpers included): run
-/// `docker login REGISTRY` first. Without credentials the push is anonymous.
+/// `docker login REGISTRY` first. Without credentials the push is anonymous. SSL_CERT_FILE names the
+/// certificates to trust instead of the system's.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// REGISTRY/NAME[:TAG], such as registry.example.com/team/header-gate:1.0; TAG defaults to the
