@@ -54,19 +54,7 @@ pub fn run(options: Options) -> Result<()> {
 
 pub fn run_in(root: &Path, options: &Options) -> Result<()> {
     let targets = options.targets(root)?;
-    for (out, variant) in &targets {
-        variant.contract(root)?;
-        if !folder(out).is_dir() || out.is_dir() {
-            bail!("--out {}: its folder does not exist, or it is a folder", out.display());
-        }
-    }
-    let mut policies: Vec<_> =
-        targets.iter().filter_map(|(_, variant)| variant.policy_file(root)).collect();
-    policies.dedup();
-    for file in &policies {
-        let named = options.policy.as_ref().unwrap_or(file);
-        warn(&Policy::read(named)?, named, options.strict)?;
-    }
+    options.check(root, &targets)?;
     let file = root.join(FILE);
     let rewrite = options.all && options.bless;
     // A damaged one is no reason not to write a new one.
@@ -144,5 +132,23 @@ impl Options {
         }
         let out = self.out.clone().unwrap_or_else(|| root.join(variant.file_name()));
         Ok(vec![(out, variant)])
+    }
+
+    /// Reads the policies and prints what may surprise in each; checks that the files can be written.
+    fn check(&self, root: &Path, targets: &[(PathBuf, Variant)]) -> Result<()> {
+        for (out, variant) in targets {
+            variant.contract(root)?;
+            if !folder(out).is_dir() || out.is_dir() {
+                bail!("--out {}: its folder does not exist, or it is a folder", out.display());
+            }
+        }
+        let mut policies: Vec<_> =
+            targets.iter().filter_map(|(_, variant)| variant.policy_file(root)).collect();
+        policies.dedup();
+        for file in &policies {
+            let named = self.policy.as_ref().unwrap_or(file);
+            warn(&Policy::read(named)?, named, self.strict)?;
+        }
+        Ok(())
     }
 }
