@@ -25,6 +25,25 @@ fn baseline(accepted: &[&[u8]], value: Option<&[u8]>) -> bool {
     value.is_some_and(|value| accepted.contains(&value.as_bytes()))
 }
 
+fn group<const WORDS: usize, const N: usize>(
+    criterion: &mut Criterion,
+    (name, rule, accepted): (&str, &Rule<WORDS, N>, &[&[u8]]),
+    values: &[(&str, Option<&[u8]>)],
+) {
+    let mut group = criterion.benchmark_group(name);
+    // One chart: on a linear axis, the baseline's copy of 64 KB would hide the rest.
+    group.plot_config(PlotConfiguration::default().summary_scale(AxisScale::Logarithmic));
+    for &(name, value) in values {
+        group.bench_function(BenchmarkId::new("ours", name), |b| {
+            b.iter(|| ours(rule, black_box(value)));
+        });
+        group.bench_function(BenchmarkId::new("baseline", name), |b| {
+            b.iter(|| baseline(accepted, black_box(value)));
+        });
+    }
+    group.finish();
+}
+
 fn decision(criterion: &mut Criterion) {
     let long = vec![b't'; 64 * 1024];
     let values: [(&str, Option<&[u8]>); 7] = [
@@ -36,32 +55,11 @@ fn decision(criterion: &mut Criterion) {
         ("64 KB", Some(&long)),
         ("missing", None),
     ];
-    // One chart: on a linear axis, the baseline's copy of 64 KB would hide the rest.
-    let logarithmic = PlotConfiguration::default().summary_scale(AxisScale::Logarithmic);
-    let mut group = criterion.benchmark_group("decision");
-    group.plot_config(logarithmic);
-    for (name, value) in values {
-        group.bench_with_input(BenchmarkId::new("ours", name), &value, |b, value| {
-            b.iter(|| ours(&RULE, black_box(*value)));
-        });
-        group.bench_with_input(BenchmarkId::new("baseline", name), &value, |b, value| {
-            b.iter(|| baseline(&[b"true"], black_box(*value)));
-        });
-    }
-    group.finish();
-
-    let [old, new] = KEYS;
-    let last_byte_off = [&new[..new.len() - 1], b"X"].concat();
-    let mut group = criterion.benchmark_group("decision of two values");
-    for (name, value) in [("first", old), ("second", new), ("last byte off", &last_byte_off)] {
-        group.bench_with_input(BenchmarkId::new("ours", name), value, |b, value| {
-            b.iter(|| ours(&ROTATION, black_box(Some(value))));
-        });
-        group.bench_with_input(BenchmarkId::new("baseline", name), value, |b, value| {
-            b.iter(|| baseline(&KEYS, black_box(Some(value))));
-        });
-    }
-    group.finish();
+    group(criterion, ("decision", &RULE, &[b"true"]), &values);
+    let other = [&KEYS[1][1..], b"X"].concat();
+    let values = [("first", KEYS[0]), ("second", KEYS[1]), ("another", &other)];
+    let values = values.map(|(name, value)| (name, Some(value)));
+    group(criterion, ("decision of two values", &ROTATION, &KEYS), &values);
 }
 
 criterion_group!(benches, decision);

@@ -6,11 +6,13 @@
 mod support;
 
 use header_gate_cli::build::variant::Variant;
-use header_gate_host::{LocalResponse, OK, Outcome, Place, Reply, Vm};
-use support::{abi_builds, denial, policies, policy, sdk_builds, start};
+use header_gate_host::Place::{Allocated, At};
+use header_gate_host::Step::{Allocate, Data, Size, Write};
+use header_gate_host::{LocalResponse, OK, Outcome, Place, Reply, Step, Vm};
+use support::{abi_builds, denial, policy, root, start};
 
 const VALUE: &[u8] = b"true";
-const PAUSE: i32 = 1;
+const PAUSE: u32 = 1;
 /// `MapType::HttpRequestHeaders` of the specification.
 const HTTP_REQUEST_HEADERS: u32 = 0;
 /// The address that refuses an allocation: outside memory on every engine, and positive as an i32.
@@ -34,7 +36,7 @@ impl Gate {
     /// A gate with the accepted value of an earlier request in its memory.
     fn stale() -> Self {
         let mut gate = Self::new();
-        gate.passes(Reply::honest(Some(VALUE)));
+        gate.passes(honest());
         gate
     }
 
@@ -54,6 +56,11 @@ fn honest() -> Reply {
     Reply::honest(Some(VALUE))
 }
 
+/// Writes the accepted value.
+fn write(place: Place) -> Step {
+    Write(place, VALUE.to_vec())
+}
+
 /// Numbers that a careless comparison might take for another.
 fn numbers() -> impl Iterator<Item = u32> {
     let near_powers = (0..32).flat_map(|bit| {
@@ -68,8 +75,7 @@ fn only_the_policys_header_of_the_request_is_read() {
     let (mut gate, policy) = (Gate::new(), policy(&Variant::default()));
     for value in [Some(VALUE), Some(b"TRUE"), None] {
         let asked = gate.vm.request(value).unwrap().asked;
-        let asked: Vec<_> = asked.iter().map(|asked| (asked.map, &asked.key[..])).collect();
-        assert_eq!(asked, [(HTTP_REQUEST_HEADERS, policy.header.as_bytes())]);
+        assert_eq!(asked, [(HTTP_REQUEST_HEADERS, policy.header.clone().into())]);
     }
 }
 
@@ -83,17 +89,16 @@ fn every_wrong_status_size_or_address_denies() {
             gate.denies(Reply { status: number, ..Reply::default() });
         }
         if number != 4 {
-            gate.denies(Reply { size: Some(number), ..honest() });
+            gate.denies(honest().then(Size(number)));
         }
-        let place = Place::At(number);
         if number != lent {
-            gate.denies(Reply { data: Some(place), ..honest() });
+            gate.denies(honest().then(Data(At(number))));
         }
         // The value is at the wrong address only. Not over the module's own constants: a host that
         // overwrites these changes the denial.
         if !(lent..lent + 256).contains(&number) {
-            let write = vec![(place, VALUE.to_vec())];
-            gate.denies(Reply { write, data: Some(place), ..honest() });
+            let place = At(number);
+            gate.denies(Reply::ok([Allocate(4), write(place), Data(place), Size(4)]));
         }
     }
     gate.passes(honest());
@@ -102,39 +107,44 @@ fn every_wrong_status_size_or_address_denies() {
 #[test]
 fn several_errors_do_not_cancel_out() {
     let mut gate = Gate::stale();
-    let off = |wrong| Some(Place::At(gate.lent ^ wrong));
+    let lent = gate.lent;
     let other = Reply::honest(Some(b"TRUE"));
-    let single = (0..32).map(|bit| 1 << bit).flat_map(|wrong| {
-        [Reply { status: wrong, ..other.clone() }, Reply { data: off(wrong), ..other.clone() }]
-    });
-    let double = numbers().filter(|&number| number != 0).flat_map(|wrong| {
-        [(honest(), wrong), (honest(), 1), (other.clone(), wrong), (other.clone(), 1)]
-            .map(|(reply, status)| Reply { data: off(wrong), status, ..reply })
-    });
-    let lies: Vec<_> = single.chain(double).collect();
-    lies.into_iter().for_each(|lie| gate.denies(lie));
+    let off = |reply: &Reply, wrong, status| Reply {
+        status,
+        ..reply.clone().then(Data(At(lent ^ wrong)))
+    };
+    for wrong in (0..32).map(|bit| 1 << bit) {
+        gate.denies(Reply { status: wrong, ..other.clone() });
+        gate.denies(off(&other, wrong, OK));
+    }
+    for wrong in numbers().filter(|&number| number != 0) {
+        for reply in [&honest(), &other] {
+            gate.denies(off(reply, wrong, wrong));
+            gate.denies(off(reply, wrong, 1));
+        }
+    }
 }
 
 #[test]
 fn the_value_of_an_earlier_request_denies() {
     let mut gate = Gate::stale();
-    let lent = Place::At(gate.lent);
-    let silent = Reply { allocate: vec![], write: vec![], ..honest() };
+    let (lent, place) = (At(gate.lent), Allocated(0));
     let mut lies = vec![
         // Ok, and nothing else.
-        Reply { data: None, size: None, ..silent.clone() },
+        Reply::default(),
         // The right address and size, but no value, without and with a call of the allocator.
-        Reply { data: Some(lent), ..silent },
-        Reply { write: vec![], ..honest() },
+        Reply::ok([Data(lent), Size(4)]),
+        Reply::ok([Allocate(4), Data(place), Size(4)]),
         // The value, but not its address; the value, but not its size.
-        Reply { data: None, ..honest() },
-        Reply { size: None, ..honest() },
+        Reply::ok([Allocate(4), write(place), Size(4)]),
+        Reply::ok([Allocate(4), write(place), Data(place)]),
     ];
     // All bytes of the value but one.
     lies.extend((0..VALUE.len()).map(|missing| {
-        let write = (0..VALUE.len()).filter(|&at| at != missing);
-        let write = write.map(|at| (Place::At(gate.lent + at as u32), vec![VALUE[at]])).collect();
-        Reply { write, ..honest() }
+        let bytes = (0..VALUE.len()).filter(|&at| at != missing);
+        let bytes = bytes.map(|at| Write(At(gate.lent + at as u32), vec![VALUE[at]]));
+        let steps = [Allocate(4), Data(place), Size(4)].into_iter().chain(bytes);
+        Reply::ok(steps.collect::<Vec<_>>())
     }));
     for lie in lies {
         gate.passes(honest());
@@ -156,15 +166,16 @@ fn memory_is_lent_only_for_the_size_of_an_accepted_value() {
 #[test]
 fn allocations_at_any_time_change_nothing() {
     let mut gate = Gate::new();
-    for (allocate, last) in
-        [(vec![4], 0), (vec![4, 4, 4], 0), (vec![0, 5, u32::MAX, 4], 3), (vec![4, 50_000], 0)]
+    for (sizes, last) in
+        [(&[4][..], 0), (&[4, 4, 4], 0), (&[0, 5, u32::MAX, 4], 3), (&[4, 50_000], 0)]
     {
-        let place = Place::Allocated(last);
-        let write = vec![(place, VALUE.to_vec())];
-        gate.passes(Reply { allocate, write, data: Some(place), ..honest() });
+        let place = Allocated(last);
+        let steps = sizes.iter().map(|&size| Allocate(size));
+        let steps = steps.chain([write(place), Data(place), Size(4)]);
+        gate.passes(Reply::ok(steps.collect::<Vec<_>>()));
         gate.vm.allocate(4).unwrap();
         gate.vm.allocate(9).unwrap();
-        gate.denies(Reply::default());
+        gate.denies(Reply::honest(None));
     }
 }
 
@@ -188,37 +199,30 @@ fn a_refused_denial_or_log_line_changes_no_decision() {
         for other_status in numbers().filter(|&status| status != OK) {
             let good = vm.request_with(Reply { other_status, ..honest() }).unwrap();
             assert!(good.passes() && good.log.len() == lines, "{good:?}");
-            let bad = vm.request_with(Reply { other_status, ..Reply::default() }).unwrap();
+            let bad = vm.request_with(Reply { other_status, ..Reply::honest(None) }).unwrap();
             assert_eq!((bad.action, bad.response, bad.log.len()), (PAUSE, None, 2 * lines));
         }
     }
 }
 
-#[track_caller]
-fn decides_interleaved_requests(variant: &Variant) {
-    let mut vm = start(variant);
-    let contexts: Vec<u32> = (0..5_000).map(|_| vm.open().unwrap()).collect();
-    for &context in contexts.iter().rev() {
-        let good = context % 3 == 0;
-        let outcome = vm.headers(context, Reply::honest(good.then_some(VALUE))).unwrap();
-        assert_eq!(outcome.passes(), good, "{}, context {context}", variant.name());
-    }
-    contexts.into_iter().for_each(|context| vm.close(context).unwrap());
-}
-
 #[test]
 fn interleaved_requests_are_decided_independently() {
-    abi_builds().iter().for_each(decides_interleaved_requests);
-}
-
-#[test]
-fn interleaved_requests_are_decided_independently_by_sdk_builds() {
-    sdk_builds().iter().for_each(decides_interleaved_requests);
+    for variant in abi_builds() {
+        let mut vm = start(&variant);
+        let contexts: Vec<u32> = (0..5_000).map(|_| vm.open().unwrap()).collect();
+        for &context in contexts.iter().rev() {
+            let good = context % 3 == 0;
+            let outcome = vm.headers(context, Reply::honest(good.then_some(VALUE))).unwrap();
+            assert_eq!(outcome.passes(), good, "{}, context {context}", variant.name());
+        }
+        contexts.into_iter().for_each(|context| vm.close(context).unwrap());
+    }
 }
 
 #[test]
 fn a_decision_takes_the_same_instructions_wherever_a_value_differs() {
-    for variant in [Variant::default()].into_iter().chain(policies()) {
+    let policies = Variant::policies(root()).unwrap();
+    for variant in [Variant::default()].into_iter().chain(policies) {
         let (mut vm, policy, name) = (start(&variant), policy(&variant), variant.name());
         let mut fuel = |value: &[u8]| vm.request(Some(value)).unwrap().cost.fuel;
         let first = fuel(policy.values[0].as_bytes());

@@ -8,7 +8,7 @@ use header_gate_cli::build::toolchain::{TARGET, Toolchain};
 use header_gate_cli::build::variant::Variant;
 use header_gate_host::conformance::{self, Case};
 use header_gate_host::{LocalResponse, Plugin, Vm};
-use support::{abi_builds, denial, module, policies, policy, root, sdk_builds, start};
+use support::{abi_builds, denial, module, policy, root, sdk_builds, start};
 
 fn table() -> Vec<Case> {
     conformance::read(&root().join("tests/conformance.toml")).unwrap()
@@ -27,9 +27,10 @@ fn check(vm: &mut Vm, value: Option<&[u8]>, passes: bool, denial: &LocalResponse
     assert_eq!(outcome.response.as_ref(), (!passes).then_some(denial), "{about}");
 }
 
+/// Checks the whole table, and that a good request passes after each case.
 #[track_caller]
-fn conforms(variant: &Variant) {
-    let (mut vm, denial) = (start(variant), denial(variant));
+fn conforms(mut vm: Vm, variant: &Variant) {
+    let denial = denial(variant);
     for case in table() {
         let about = format!("{}: {}", variant.name(), case.name);
         check(&mut vm, value(&case), case.passes, &denial, &about);
@@ -39,12 +40,12 @@ fn conforms(variant: &Variant) {
 
 #[test]
 fn every_abi_build_of_the_committed_policy_conforms() {
-    abi_builds().iter().for_each(conforms);
+    abi_builds().iter().for_each(|variant| conforms(start(variant), variant));
 }
 
 #[test]
 fn every_sdk_build_of_the_committed_policy_conforms() {
-    sdk_builds().iter().for_each(conforms);
+    sdk_builds().iter().for_each(|variant| conforms(start(variant), variant));
 }
 
 #[test]
@@ -55,11 +56,8 @@ fn plain_cargo_build_makes_a_working_plugin() {
     cargo.arg("--target-dir").arg(&folder);
     assert!(cargo.status().unwrap().success());
     let module = folder.join(TARGET).join("release/header_gate.wasm");
-    let mut vm = Plugin::new(&fs::read(module).unwrap()).unwrap().start().unwrap();
-    let denial = denial(&Variant::default());
-    for case in table() {
-        check(&mut vm, value(&case), case.passes, &denial, &case.name);
-    }
+    let plugin = Plugin::new(&fs::read(module).unwrap()).unwrap();
+    conforms(plugin.start().unwrap(), &Variant::default());
 }
 
 #[test]
@@ -82,22 +80,19 @@ fn the_sdk_baseline_conforms_until_a_value_is_not_utf_8() {
 
 #[test]
 fn each_policy_passes_its_values_and_denies_all_others_with_its_own_answer() {
-    for variant in policies() {
+    for variant in Variant::policies(root()).unwrap() {
         let (policy, denial) = (policy(&variant), denial(&variant));
         let (mut vm, name) = (start(&variant), variant.name());
         for accepted in &policy.values {
-            check(
-                &mut vm,
-                Some(accepted.as_bytes()),
-                true,
-                &denial,
-                &format!("{name}: {accepted}"),
-            );
+            let mut check = |value: Option<&str>, passes| {
+                let about = format!("{name}: {value:?}");
+                check(&mut vm, value.map(str::as_bytes), passes, &denial, &about);
+            };
+            check(Some(accepted), true);
             let longer = format!("{accepted}x");
             let other = accepted.to_ascii_uppercase().replace(char::is_numeric, "0");
             for bad in [None, Some(""), Some(&accepted[1..]), Some(&longer), Some(&other)] {
-                let about = format!("{name}: {bad:?}");
-                check(&mut vm, bad.map(str::as_bytes), false, &denial, &about);
+                check(bad, false);
             }
         }
     }

@@ -30,11 +30,7 @@ pub fn fronts() -> [Variant; 4] {
 
 /// The variants with a policy of `policies/`.
 pub fn policies() -> Vec<Variant> {
-    let mut all = Variant::all(root()).unwrap();
-    let folder = root().join("policies");
-    all.retain(|variant| variant.policy_file(root()).is_some_and(|file| file.starts_with(&folder)));
-    assert!(!all.is_empty());
-    all
+    Variant::policies(root()).unwrap()
 }
 
 /// The module of `variant`.
@@ -42,10 +38,9 @@ pub fn module(variant: &Variant) -> Vec<u8> {
     fs::read(build::artifact(root(), variant).unwrap()).unwrap()
 }
 
-/// The policy of `variant`; that of the baseline is the committed one.
+/// The policy of `variant`.
 pub fn policy(variant: &Variant) -> Policy {
-    let file = variant.policy_file(root()).unwrap_or_else(|| root().join("policy.toml"));
-    Policy::read(&file).unwrap()
+    variant.policy(root()).unwrap()
 }
 
 /// The number of Wasm virtual machines in `envoy`.

@@ -13,7 +13,7 @@ use arbitrary::Arbitrary;
 use header_gate_cli::build;
 use header_gate_cli::build::variant::Variant;
 use header_gate_host::{
-    CONTINUE, FIRST_REQUEST, LocalResponse, OK, Place, Plugin, Reply, Script, Step, Vm,
+    CONTINUE, FIRST_REQUEST, LocalResponse, OK, Place, Plugin, Reply, Step, Vm,
 };
 use header_gate_policy::Policy;
 
@@ -21,7 +21,7 @@ use crate::decision::Bytes;
 use crate::root;
 
 /// `Action::Pause` of the specification.
-const PAUSE: i32 = 1;
+const PAUSE: u32 = 1;
 /// The address that refuses an allocation.
 const REFUSED: u32 = 0x7fff_0000;
 /// From here on the page is unused, for each of the gates.
@@ -135,15 +135,15 @@ impl Gate {
                     assert_eq!(vm.allocate(size).expect("no trap"), self.room(size), "{size}");
                 } else {
                     self.apply(&step, &mut memory);
-                    vm.memory_mut().copy_from_slice(&memory);
+                    vm.memory().copy_from_slice(&memory);
                 }
                 None
             }
             Moment::Request(request) => {
-                let script = self.script(request);
-                let passes = self.model(&mut memory, &script);
+                let reply = self.reply(request);
+                let passes = self.model(&mut memory, &reply);
                 let log = self.log(&mut memory, *context, passes);
-                self.request(vm, script, passes, &log);
+                self.request(vm, reply, passes, &log);
                 *context += 1;
                 Some(passes)
             }
@@ -154,25 +154,24 @@ impl Gate {
     }
 
     /// Runs a request, and compares what the module does with what it has to do.
-    fn request(&self, vm: &mut Vm, script: Script, passes: bool, log: &[String]) {
-        let answered = !passes && script.other_status == OK;
-        let case = format!("{script:?}");
-        let outcome = vm.request_with(script).expect("no trap");
+    fn request(&self, vm: &mut Vm, reply: Reply, passes: bool, log: &[String]) {
+        let answered = !passes && reply.other_status == OK;
+        let case = format!("{reply:?}");
+        let outcome = vm.request_with(reply).expect("no trap");
         assert_eq!(outcome.action, if passes { CONTINUE } else { PAUSE }, "{case}");
         let response = answered.then(|| LocalResponse::of(&self.policy));
         assert_eq!(outcome.response, response, "{case}");
         assert_eq!(outcome.log, log, "{case}");
-        let asked: Vec<_> = outcome.asked.iter().map(|a| (a.map, &a.key[..])).collect();
-        assert_eq!(asked, [(0, self.policy.header.as_bytes())]);
+        assert_eq!(outcome.asked, [(0, self.policy.header.clone().into())]);
     }
 
-    /// Updates `memory` to what it is after the call in which the host runs `script`; returns whether
+    /// Updates `memory` to what it is after the call in which the host gives `reply`; returns whether
     /// the request has to pass.
-    fn model(&self, memory: &mut [u8], script: &Script) -> bool {
+    fn model(&self, memory: &mut [u8], reply: &Reply) -> bool {
         let (lent, data) = (self.lent as usize, self.data as usize);
         memory[lent..data + 4].fill(0);
         // The host stops at the first step outside memory, and returns InvalidMemoryAccess.
-        let inside = script.steps.iter().all(|step| self.apply(step, memory).is_some());
+        let inside = reply.steps.iter().all(|step| self.apply(step, memory).is_some());
         let number = |at: usize| u32::from_le_bytes(memory[at..at + 4].try_into().expect("four"));
         let (value, size, address) = (&memory[lent..data - 4], number(data - 4), number(data));
         let exact = |accepted: &String| {
@@ -182,7 +181,7 @@ impl Gate {
                 && size as usize == accepted.len()
         };
         let accepted = self.policy.values.iter().any(exact);
-        inside && script.status == OK && address == self.lent && accepted
+        inside && reply.status == OK && address == self.lent && accepted
     }
 
     /// The log of a request in this context, which is also written to `memory`.
@@ -195,13 +194,13 @@ impl Gate {
         self.lines.iter().take(if passes { 1 } else { 2 }).map(line).collect()
     }
 
-    fn script(&self, request: &Request) -> Script {
+    fn reply(&self, request: &Request) -> Reply {
         let Request { value, left_out, inserted, status, later, other_status } = request;
         let value = value.as_ref().map(|value| value.resolve(&self.policy.values));
-        let mut script = Script::from(Reply::honest(value.as_deref()));
+        let mut reply = Reply::honest(value.as_deref());
         let room = self.room(value.map_or(0, |value| value.len() as u32));
         let mut i = 0..;
-        script.steps.retain_mut(|step| {
+        reply.steps.retain_mut(|step| {
             if let Step::Write(at @ Place::Allocated(_), _) | Step::Data(at @ Place::Allocated(_)) =
                 step
             {
@@ -210,13 +209,13 @@ impl Gate {
             i.next().is_some_and(|i| (left_out >> i) & 1 == 0)
         });
         for (at, act) in inserted {
-            script.steps.insert(usize::from(*at) % (script.steps.len() + 1), self.step(act));
+            reply.steps.insert(usize::from(*at) % (reply.steps.len() + 1), self.step(act));
         }
-        Script {
-            status: status.unwrap_or(script.status),
+        Reply {
+            status: status.unwrap_or(reply.status),
             later: later.iter().map(|size| self.size(size)).collect(),
             other_status: *other_status,
-            ..script
+            ..reply
         }
     }
 
@@ -243,7 +242,7 @@ impl Gate {
             Step::Write(Place::At(at), bytes) => (*at, &bytes[..]),
             Step::Data(Place::At(address)) => (self.data, &address.to_le_bytes()[..]),
             Step::Size(size) => (self.data - 4, &size.to_le_bytes()[..]),
-            Step::Write(..) | Step::Data(_) => unreachable!("`script` and `step` name addresses"),
+            Step::Write(..) | Step::Data(_) => unreachable!("`reply` and `step` name addresses"),
         };
         memory.get_mut(at as usize..at as usize + bytes.len())?.copy_from_slice(bytes);
         Some(())

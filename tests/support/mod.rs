@@ -25,15 +25,6 @@ pub fn sdk_builds() -> [Variant; 2] {
     [Variant::sdk(), Variant::sdk_log()]
 }
 
-/// The variants with a policy of `policies/`.
-pub fn policies() -> Vec<Variant> {
-    let folder = root().join("policies");
-    let mut all = Variant::all(root()).unwrap();
-    all.retain(|v| v.policy_file(root()).is_some_and(|file| file.starts_with(&folder)));
-    assert!(!all.is_empty());
-    all
-}
-
 /// The artifact of `variant`.
 pub fn module(variant: &Variant) -> Vec<u8> {
     fs::read(build::artifact(root(), variant).unwrap()).unwrap()
@@ -44,10 +35,8 @@ pub fn start(variant: &Variant) -> Vm {
     Plugin::new(&module(variant)).unwrap().start().unwrap()
 }
 
-/// The policy of `variant`. The baseline has to keep to the committed one.
 pub fn policy(variant: &Variant) -> Policy {
-    let file = variant.policy_file(root()).unwrap_or_else(|| root().join("policy.toml"));
-    Policy::read(&file).unwrap()
+    variant.policy(root()).unwrap()
 }
 
 /// The denial of `variant`.

@@ -57,9 +57,6 @@ impl Case {
 }
 
 /// Reads the table in `file`.
-///
-/// # Errors
-/// The file cannot be read, or a case is malformed.
 pub fn read(file: &Path) -> Result<Vec<Case>> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]

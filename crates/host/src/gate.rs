@@ -8,10 +8,7 @@ use crate::{LocalResponse, Outcome, Plugin, Vm};
 /// Far more than a decision consumes, and still less than a second.
 const FUEL: u64 = 100_000_000;
 
-/// Checks that the module in `wasm` is a gate with this policy.
-///
-/// # Errors
-/// It is not a Proxy-Wasm plugin, or contradicts the policy. Errors never contain a value: it may be
+/// Checks that the module in `wasm` is a gate with this policy. Errors never contain a value: it may be
 /// secret.
 pub fn check(wasm: &[u8], policy: &Policy) -> Result<()> {
     let plugin = Plugin::new(wasm).map_err(|error| anyhow!("{}", error.root_cause()))?;
@@ -42,11 +39,11 @@ pub fn check(wasm: &[u8], policy: &Policy) -> Result<()> {
 fn ask(vm: &mut Vm, policy: &Policy, value: Option<&[u8]>) -> Result<Outcome> {
     // The root cause is the trap; the rest is a backtrace.
     let outcome = vm.request(value).map_err(|error| anyhow!("{}", error.root_cause()))?;
-    for asked in &outcome.asked {
-        let name = String::from_utf8_lossy(&asked.key);
+    for (map, key) in &outcome.asked {
+        let name = String::from_utf8_lossy(key);
         let header = &policy.header;
         ensure!(name.eq_ignore_ascii_case(header), "it asks for {name:?}, not for {header:?}");
-        ensure!(asked.map == 0, "it asks map {}, not that of the request's headers", asked.map);
+        ensure!(*map == 0, "it asks map {map}, not that of the request's headers");
     }
     Ok(outcome)
 }

@@ -1,35 +1,30 @@
 //! The host's side of the ABI: the functions that a module imports.
 
+use anyhow::{Context as _, Result, bail};
 use header_gate_policy::Policy;
-use wasmtime::{Caller, Linker, Memory, Module};
 
-use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Script, Status, Step};
-use crate::{Allocator, Cost};
+use crate::Cost;
+use crate::engine::Guest;
+use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Reply, Status, Step};
+
+/// The functions that modules may import from `env`, and how many numbers they take.
+pub const FUNCTIONS: [(&str, usize); 3] = [(GET, 5), (SEND, 8), (LOG, 3)];
+const GET: &str = "proxy_get_header_map_value";
+const SEND: &str = "proxy_send_local_response";
+const LOG: &str = "proxy_log";
 
 /// The host's state for one virtual machine.
 #[derive(Default)]
 pub struct State {
-    pub memory: Option<Memory>,
-    pub allocator: Option<Allocator>,
-    pub script: Script,
+    pub reply: Reply,
     pub asked: Vec<Asked>,
     pub response: Option<LocalResponse>,
     pub log: Vec<String>,
     pub cost: Cost,
 }
 
-/// A module's call of `proxy_get_header_map_value`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// The map; 0 holds the request's headers.
-    pub map: u32,
-    /// The header's name.
-    pub key: Vec<u8>,
-    /// Where the host is to write the value's address.
-    pub data: u32,
-    /// Where the host is to write the value's size.
-    pub size: u32,
-}
+/// A module's question for a header: the map (0 holds the request's headers) and the name.
+pub type Asked = (u32, Vec<u8>);
 
 /// Names and values in order.
 pub type Headers = Vec<(Vec<u8>, Vec<u8>)>;
@@ -64,63 +59,42 @@ impl LocalResponse {
     }
 }
 
-/// Defines the functions that modules may import; calling any other import traps.
-pub fn define(linker: &mut Linker<State>, module: &Module) -> wasmtime::Result<()> {
-    linker.func_wrap(
-        "env",
-        "proxy_get_header_map_value",
-        |mut caller: Caller<'_, State>, map: u32, key: u32, key_size: u32, data: u32, size: u32| {
-            caller.data_mut().cost.host_calls += 1;
-            let key = read(&caller, key, key_size)?;
-            caller.data_mut().asked.push(Asked { map, key, data, size });
-            deliver(&mut caller, data, size)
-        },
-    )?;
-    linker.func_wrap(
-        "env",
-        "proxy_send_local_response",
-        |mut caller: Caller<'_, State>,
-         status: u32,
-         details: u32,
-         details_size: u32,
-         body: u32,
-         body_size: u32,
-         headers: u32,
-         headers_size: u32,
-         grpc_status: i32| {
-            caller.data_mut().cost.host_calls += 1;
+/// Carries out the module's call of the function `name`.
+pub fn call(name: &str, guest: &mut dyn Guest, args: &[u32]) -> Result<Status> {
+    guest.state().cost.host_calls += 1;
+    match (name, args) {
+        (GET, &[map, key, key_size, data, size]) => {
+            let key = read(guest, key, key_size)?;
+            guest.state().asked.push((map, key));
+            deliver(guest, data, size)
+        }
+        (SEND, &[status, details, details_size, body, body_size, headers, headers_size, grpc]) => {
+            let headers = pairs(&read(guest, headers, headers_size)?);
             let response = LocalResponse {
                 status,
-                details: read(&caller, details, details_size)?,
-                headers: pairs(&read(&caller, headers, headers_size)?)
-                    .ok_or_else(|| wasmtime::Error::msg("malformed header pairs"))?,
-                body: read(&caller, body, body_size)?,
-                grpc_status,
+                details: read(guest, details, details_size)?,
+                headers: headers.context("malformed header pairs")?,
+                body: read(guest, body, body_size)?,
+                grpc_status: grpc.cast_signed(),
             };
-            let status = answer(&mut caller)?;
+            let status = answer(guest)?;
             if status == OK {
-                caller.data_mut().response = Some(response);
+                guest.state().response = Some(response);
             }
-            wasmtime::Result::Ok(status)
-        },
-    )?;
-    linker.func_wrap(
-        "env",
-        "proxy_log",
-        |mut caller: Caller<'_, State>, _level: u32, message: u32, size: u32| {
-            caller.data_mut().cost.host_calls += 1;
-            let line = String::from_utf8_lossy(&read(&caller, message, size)?).into_owned();
-            caller.data_mut().log.push(line);
-            answer(&mut caller)
-        },
-    )?;
-    linker.define_unknown_imports_as_traps(module)?;
-    Ok(())
+            Ok(status)
+        }
+        (LOG, &[_level, message, size]) => {
+            let line = String::from_utf8_lossy(&read(guest, message, size)?).into_owned();
+            guest.state().log.push(line);
+            answer(guest)
+        }
+        _ => bail!("{name} has {} arguments", args.len()),
+    }
 }
 
-/// Carries out the script. A write outside memory ends it.
-fn deliver(caller: &mut Caller<'_, State>, data: u32, size: u32) -> wasmtime::Result<Status> {
-    let Script { steps, mut status, .. } = caller.data().script.clone();
+/// Carries out the steps of the reply.
+fn deliver(guest: &mut dyn Guest, data: u32, size: u32) -> Result<Status> {
+    let Reply { steps, mut status, .. } = guest.state().reply.clone();
     let mut allocated = Vec::new();
     for step in steps {
         let address = |place| match place {
@@ -129,12 +103,12 @@ fn deliver(caller: &mut Caller<'_, State>, data: u32, size: u32) -> wasmtime::Re
         };
         let done = match step {
             Step::Allocate(size) => {
-                allocated.extend(allocate(caller, size)?);
+                allocated.extend(allocate(guest, size)?);
                 Ok(())
             }
-            Step::Write(place, bytes) => write(caller, address(place), &bytes),
-            Step::Data(place) => write(caller, data, &address(place).to_le_bytes()),
-            Step::Size(value_size) => write(caller, size, &value_size.to_le_bytes()),
+            Step::Write(place, bytes) => write(guest, address(place), &bytes),
+            Step::Data(place) => write(guest, data, &address(place).to_le_bytes()),
+            Step::Size(value_size) => write(guest, size, &value_size.to_le_bytes()),
         };
         if let Err(outside) = done {
             status = outside;
@@ -145,34 +119,33 @@ fn deliver(caller: &mut Caller<'_, State>, data: u32, size: u32) -> wasmtime::Re
 }
 
 /// What the host does while the module sends its response or logs.
-fn answer(caller: &mut Caller<'_, State>) -> wasmtime::Result<Status> {
-    for size in caller.data().script.later.clone() {
-        allocate(caller, size)?;
+fn answer(guest: &mut dyn Guest) -> Result<Status> {
+    for size in guest.state().reply.later.clone() {
+        allocate(guest, size)?;
     }
-    Ok(caller.data().script.other_status)
+    Ok(guest.state().reply.other_status)
 }
 
 /// Calls the module's allocator, if it has one.
-fn allocate(caller: &mut Caller<'_, State>, size: u32) -> wasmtime::Result<Option<u32>> {
-    let Some(allocator) = caller.data().allocator.clone() else { return Ok(None) };
-    let address = allocator.call(&mut *caller, size)?;
-    caller.data_mut().cost.allocations += 1;
-    Ok(Some(address))
-}
-
-fn memory(caller: &Caller<'_, State>) -> Memory {
-    caller.data().memory.expect("a virtual machine has a memory before it is called")
+pub fn allocate(guest: &mut dyn Guest, size: u32) -> Result<Option<u32>> {
+    for name in ["malloc", "proxy_on_memory_allocate"] {
+        if let Some(address) = guest.call(name, &[size])? {
+            guest.state().cost.allocations += 1;
+            return Ok(Some(address));
+        }
+    }
+    Ok(None)
 }
 
 /// Reads what the module points to. Our plugins never point outside their memory: that is a trap.
-fn read(caller: &Caller<'_, State>, at: u32, size: u32) -> wasmtime::Result<Vec<u8>> {
-    let bytes = memory(caller).data(caller).get(at as usize..at as usize + size as usize);
-    bytes.map(<[u8]>::to_vec).ok_or_else(|| wasmtime::Error::msg("a pointer outside memory"))
+fn read(guest: &mut dyn Guest, at: u32, size: u32) -> Result<Vec<u8>> {
+    let bytes = guest.memory().get(at as usize..at as usize + size as usize);
+    bytes.map(<[u8]>::to_vec).context("a pointer outside memory")
 }
 
-fn write(caller: &mut Caller<'_, State>, at: u32, bytes: &[u8]) -> Result<(), Status> {
+fn write(guest: &mut dyn Guest, at: u32, bytes: &[u8]) -> Result<(), Status> {
     let range = at as usize..at as usize + bytes.len();
-    let room = memory(caller).data_mut(caller).get_mut(range).ok_or(INVALID_MEMORY_ACCESS)?;
+    let room = guest.memory().get_mut(range).ok_or(INVALID_MEMORY_ACCESS)?;
     room.copy_from_slice(bytes);
     Ok(())
 }

@@ -6,21 +6,19 @@
 //! a value that is not empty. Like Envoy's, it uses the exported memory whatever its name.
 
 pub mod conformance;
+mod engine;
 pub mod gate;
 mod imports;
 mod reply;
 
 use anyhow::{Context as _, Result};
-use wasmtime::{
-    Config, Engine, Export, Extern, Instance, Linker, Memory, Module, Store, TypedFunc, Val,
-};
 
-use crate::imports::State;
+use crate::engine::{Compiled, Guest, wasmtime};
 pub use crate::imports::{Asked, Headers, LocalResponse, pairs};
-pub use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Reply, Script, Status, Step};
+pub use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Reply, Status, Step};
 
 /// `Action::Continue`, what a callback returns for a request that passes.
-pub const CONTINUE: i32 = 0;
+pub const CONTINUE: u32 = 0;
 
 /// The root context.
 const ROOT: u32 = 1;
@@ -32,16 +30,11 @@ pub const FIRST_REQUEST: u32 = ROOT + 1;
 const FUEL: u64 = u64::MAX / 2;
 
 /// A compiled module.
-pub struct Plugin {
-    module: Module,
-    linker: Linker<State>,
-}
+pub struct Plugin(Box<dyn Compiled>);
 
 /// A virtual machine. A gateway has one for each worker.
 pub struct Vm {
-    store: Store<State>,
-    instance: Instance,
-    memory: Memory,
+    guest: Box<dyn Guest>,
     next_context: u32,
 }
 
@@ -49,7 +42,7 @@ pub struct Vm {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// What the callback returned.
-    pub action: i32,
+    pub action: u32,
     /// The headers that it asked the host for, in order.
     pub asked: Vec<Asked>,
     /// The local response that the module sent, if it did.
@@ -77,107 +70,71 @@ pub struct Cost {
     pub allocations: u32,
     /// Functions of the host that the module called.
     pub host_calls: u32,
-    /// wasmtime's fuel: about one for each WebAssembly instruction.
+    /// The engine's fuel: about one for each WebAssembly instruction.
     pub fuel: u64,
 }
 
 impl Plugin {
-    /// Compiles a module.
-    ///
-    /// # Errors
-    /// The bytes are not a valid module, or an import has the wrong type.
+    /// Compiles a module. An error means that it is invalid, or that an import has the wrong type.
     pub fn new(wasm: &[u8]) -> Result<Self> {
-        let mut config = Config::new();
-        config.consume_fuel(true);
-        Self::with_engine(&Engine::new(&config)?, wasm)
+        Ok(Self(wasmtime::compile(wasm, true)?))
     }
 
-    /// Compiles a module with the caller's engine, which may count fuel or not.
-    ///
-    /// # Errors
-    /// As for [`Plugin::new`].
-    pub fn with_engine(engine: &Engine, wasm: &[u8]) -> Result<Self> {
-        let module = Module::new(engine, wasm)?;
-        let mut linker = Linker::new(engine);
-        imports::define(&mut linker, &module)?;
-        Ok(Self { module, linker })
+    /// Compiles a module to code that does not count fuel, and is faster.
+    pub fn without_fuel(wasm: &[u8]) -> Result<Self> {
+        Ok(Self(wasmtime::compile(wasm, false)?))
     }
 
     /// Starts a virtual machine, as a gateway does for each worker.
-    ///
-    /// # Errors
-    /// The module traps while it starts.
     pub fn start(&self) -> Result<Vm> {
         self.start_with(FUEL)
     }
 
     /// As [`Plugin::start`]; the virtual machine traps after consuming this much fuel.
     fn start_with(&self, fuel: u64) -> Result<Vm> {
-        let mut store = Store::new(self.module.engine(), State::default());
-        // Fails if the engine does not count fuel.
-        let _ = store.set_fuel(fuel);
-        let instance = self.linker.instantiate(&mut store, &self.module)?;
-        let memory = instance.exports(&mut store).find_map(Export::into_memory);
-        let memory = memory.context("no memory is exported")?;
-        store.data_mut().allocator = ["malloc", "proxy_on_memory_allocate"]
-            .iter()
-            .find_map(|name| instance.get_typed_func(&mut store, name).ok());
-        store.data_mut().memory = Some(memory);
-        let mut vm = Vm { store, instance, memory, next_context: FIRST_REQUEST };
+        let mut vm = Vm { guest: self.0.start(fuel)?, next_context: FIRST_REQUEST };
         vm.call("_initialize", &[])?;
         vm.call("proxy_on_context_create", &[ROOT, 0])?;
         vm.call("proxy_on_vm_start", &[ROOT, 0])?;
         vm.call("proxy_on_configure", &[ROOT, 0])?;
-        vm.store.data_mut().cost = Cost::default();
         Ok(vm)
     }
 }
 
+/// Calls fail if the module traps. A gateway discards the virtual machine then.
 impl Vm {
     /// A whole request. The header that the module asks for has this value.
-    ///
-    /// # Errors
-    /// The module traps. A gateway discards the virtual machine then.
     pub fn request(&mut self, value: Option<&[u8]>) -> Result<Outcome> {
         self.request_with(Reply::honest(value))
     }
 
-    /// A whole request for which the host answers by a [`Reply`] or a [`Script`].
-    ///
-    /// # Errors
-    /// As for [`Vm::request`].
-    pub fn request_with(&mut self, reply: impl Into<Script>) -> Result<Outcome> {
+    /// A whole request for which the host answers by a [`Reply`].
+    pub fn request_with(&mut self, reply: Reply) -> Result<Outcome> {
         let context = self.open()?;
         let outcome = self.headers(context, reply)?;
         self.close(context)?;
-        Ok(Outcome { cost: self.store.data().cost, ..outcome })
+        Ok(Outcome { cost: self.guest.state().cost, ..outcome })
     }
 
     /// Opens the context of a request, and returns it.
-    ///
-    /// # Errors
-    /// As for [`Vm::request`].
     pub fn open(&mut self) -> Result<u32> {
         let context = self.next_context;
         self.next_context += 1;
-        self.store.data_mut().cost = Cost::default();
+        self.guest.state().cost = Cost::default();
         self.call("proxy_on_context_create", &[context, ROOT])?;
         Ok(context)
     }
 
     /// Calls the module for the headers of an open request.
-    ///
-    /// # Errors
-    /// As for [`Vm::request`].
-    pub fn headers(&mut self, context: u32, reply: impl Into<Script>) -> Result<Outcome> {
-        let state = self.store.data_mut();
-        (state.script, state.response) = (reply.into(), None);
+    pub fn headers(&mut self, context: u32, reply: Reply) -> Result<Outcome> {
+        let state = self.guest.state();
+        (state.reply, state.response) = (reply, None);
         state.asked.clear();
         state.log.clear();
         let action = self
             .call("proxy_on_request_headers", &[context, 3, 1])?
             .context("proxy_on_request_headers is not exported")?;
-        let state = self.store.data_mut();
+        let state = self.guest.state();
         Ok(Outcome {
             action,
             asked: state.asked.clone(),
@@ -188,9 +145,6 @@ impl Vm {
     }
 
     /// Makes the calls that follow the request's headers, and deletes the context.
-    ///
-    /// # Errors
-    /// As for [`Vm::request`].
     pub fn close(&mut self, context: u32) -> Result<()> {
         self.call("proxy_on_response_headers", &[context, 3, 0])?;
         self.call("proxy_on_response_body", &[context, 43, 1])?;
@@ -201,41 +155,23 @@ impl Vm {
     }
 
     /// Calls the module's allocator outside of a request.
-    ///
-    /// # Errors
-    /// The module traps or has no allocator.
     pub fn allocate(&mut self, size: u32) -> Result<u32> {
-        let allocator = self.store.data().allocator.clone().context("no allocator is exported")?;
-        Ok(allocator.call(&mut self.store, size)?)
+        imports::allocate(&mut *self.guest, size)?.context("no allocator is exported")
     }
 
     /// The module's whole memory.
-    #[must_use]
-    pub fn memory(&self) -> &[u8] {
-        self.memory.data(&self.store)
+    pub fn memory(&mut self) -> &mut [u8] {
+        self.guest.memory()
     }
 
-    /// The module's whole memory, writable.
-    #[must_use]
-    pub fn memory_mut(&mut self) -> &mut [u8] {
-        self.memory.data_mut(&mut self.store)
-    }
-
-    /// Calls a callback if the module exports it, adds up its cost, and returns its result if any.
-    fn call(&mut self, name: &str, args: &[u32]) -> Result<Option<i32>> {
-        let Some(Extern::Func(callback)) = self.instance.get_export(&mut self.store, name) else {
-            return Ok(None);
-        };
-        let before = self.store.get_fuel().unwrap_or_default();
-        let args: Vec<Val> = args.iter().map(|&arg| Val::I32(arg.cast_signed())).collect();
-        let mut results = vec![Val::I32(0); callback.ty(&self.store).results().len()];
-        callback.call(&mut self.store, &args, &mut results)?;
-        let spent = before - self.store.get_fuel().unwrap_or_default();
-        let cost = &mut self.store.data_mut().cost;
-        cost.callbacks += 1;
+    /// Calls a callback if the module exports it, and adds up its cost.
+    fn call(&mut self, name: &str, args: &[u32]) -> Result<Option<u32>> {
+        let before = self.guest.fuel();
+        let result = self.guest.call(name, args)?;
+        let spent = before - self.guest.fuel();
+        let cost = &mut self.guest.state().cost;
+        cost.callbacks += u32::from(result.is_some());
         cost.fuel += spent;
-        Ok(results.first().map(Val::unwrap_i32))
+        Ok(result)
     }
 }
-
-type Allocator = TypedFunc<u32, u32>;

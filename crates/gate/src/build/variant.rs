@@ -66,18 +66,22 @@ impl Variant {
     pub fn all(root: &Path) -> Result<Vec<Self>> {
         let mut all =
             vec![Self::default(), Self::log(), Self::sdk(), Self::sdk_log(), Self::baseline()];
-        let folder = root.join("policies");
-        let files = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
-        let mut files = files.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
-        files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-        files.sort();
-        for policy in files {
-            let variant = Self::default().with_policy(policy);
+        for variant in Self::policies(root)? {
             let name = variant.name();
             ensure!(all.iter().all(|v| v.name() != name), "policies/{name}.toml: name is taken");
             all.push(variant);
         }
         Ok(all)
+    }
+
+    /// The variants with a policy of `policies/`, by name.
+    pub fn policies(root: &Path) -> Result<Vec<Self>> {
+        let folder = root.join("policies");
+        let files = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+        let mut files = files.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+        files.sort();
+        Ok(files.into_iter().map(|policy| Self::default().with_policy(policy)).collect())
     }
 
     /// `default`, or the name of the policy and the features, joined by dashes.
@@ -120,10 +124,15 @@ impl Variant {
             .then(|| self.policy.clone().unwrap_or_else(|| root.join(DEFAULT_POLICY)))
     }
 
+    /// The policy. The SDK baseline has to keep to the checkout's own.
+    pub fn policy(&self, root: &Path) -> Result<Policy> {
+        let own = || root.join(DEFAULT_POLICY);
+        Ok(Policy::read(&self.policy.clone().unwrap_or_else(own))?)
+    }
+
     /// The contract of the artifact; `None` for a front without one.
     pub fn contract(&self, root: &Path) -> Result<Option<Contract>> {
-        let Some(file) = self.policy_file(root) else { return Ok(None) };
-        let policy = Policy::read(&file)?;
+        let policy = self.policy(root)?;
         Ok((self.front == Front::Abi).then(|| Contract::of(&policy, self.log)))
     }
 
