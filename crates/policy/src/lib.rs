@@ -190,6 +190,55 @@ impl Policy {
         form
     }
 
+    /// The status that a gRPC client gets: what Envoy makes of the HTTP status of a local reply
+    /// (`Grpc::Utility::httpToGrpcStatus`).
+    #[must_use]
+    pub fn grpc_status(&self) -> u8 {
+        match self.deny.status {
+            400 => 13,
+            401 => 16,
+            403 => 7,
+            404 => 12,
+            429 | 502 | 503 | 504 => 14,
+            _ => 2,
+        }
+    }
+
+    /// The headers of the denial as the native front sends them, which answers as Envoy's local replies do:
+    /// a body has a size and, without another one, the type `text/plain`.
+    #[must_use]
+    pub fn response(&self) -> Vec<(String, String)> {
+        let Deny { status, headers, body, .. } = &self.deny;
+        let mut response = vec![(":status".to_owned(), status.to_string())];
+        response.extend(headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())));
+        if !body.is_empty() {
+            if response.iter().all(|(name, _)| name != "content-type") {
+                response.push(("content-type".to_owned(), "text/plain".to_owned()));
+            }
+            response.push(("content-length".to_owned(), body.len().to_string()));
+        }
+        response
+    }
+
+    /// The headers of the denial of a gRPC call, which has no body: the body is the message, percent-encoded.
+    #[must_use]
+    pub fn grpc_response(&self) -> Vec<(String, String)> {
+        let mut response = self.response();
+        response.retain(|(name, _)| !["content-type", "content-length"].contains(&&**name));
+        response[0].1 = "200".to_owned();
+        response.push(("content-type".to_owned(), "application/grpc".to_owned()));
+        response.push(("grpc-status".to_owned(), self.grpc_status().to_string()));
+        let encode = |byte: u8| match byte {
+            b'%' | ..b' ' | b'~'.. => format!("%{byte:02X}"),
+            _ => char::from(byte).to_string(),
+        };
+        if !self.deny.body.is_empty() {
+            let message = self.deny.body.bytes().map(encode).collect();
+            response.push(("grpc-message".to_owned(), message));
+        }
+        response
+    }
+
     /// What the log build writes for a denied request, after the context's number. It never contains a
     /// secret value.
     #[must_use]
@@ -225,6 +274,13 @@ impl Policy {
         constant(doc, "HEADERS_SERIALIZED", &kind, format!("*{}", bytes(&serialized)));
         constant("Body of the denial.", "BODY", "&str", format!("{:?}", deny.body));
         constant("Response code details.", "DETAILS", "&str", format!("{:?}", deny.details));
+        for (doc, name, response) in [
+            ("The denial's headers for the native front.", "RESPONSE", self.response()),
+            ("The same for a gRPC call.", "GRPC_RESPONSE", self.grpc_response()),
+        ] {
+            let kind = format!("[(&str, &str); {}]", response.len());
+            constant(doc, name, &kind, format!("{response:?}"));
+        }
         constant("Log line of a denied request.", "DENIAL", "&str", format!("{:?}", self.denial()));
         source
     }
