@@ -59,6 +59,18 @@ impl Listener {
         }))
     }
 
+    /// Adds the native gate `lib<name>.so`, which Envoy looks for in [`crate::MODULES`].
+    pub fn native(self, name: &str) -> Self {
+        self.filter(json!({
+            "name": name,
+            "typed_config": {
+                "@type": api!("filters.http.dynamic_modules.v3.DynamicModuleFilter"),
+                "dynamic_module_config": { "name": name },
+                "filter_name": name,
+            },
+        }))
+    }
+
     /// Adds an HTTP filter.
     pub fn filter(mut self, filter: Value) -> Self {
         self.filters.push(filter);

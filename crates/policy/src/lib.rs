@@ -210,7 +210,8 @@ impl Policy {
     pub fn response(&self) -> Vec<(String, String)> {
         let Deny { status, headers, body, .. } = &self.deny;
         let mut response = vec![(":status".to_owned(), status.to_string())];
-        response.extend(headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())));
+        response
+            .extend(headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())));
         if !body.is_empty() {
             if response.iter().all(|(name, _)| name != "content-type") {
                 response.push(("content-type".to_owned(), "text/plain".to_owned()));

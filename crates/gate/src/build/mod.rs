@@ -4,6 +4,7 @@ pub mod budget;
 pub mod builder;
 pub mod files;
 pub mod ledger;
+pub mod native;
 pub mod toolchain;
 pub mod variant;
 pub mod wasm_opt;
