@@ -14,9 +14,6 @@ use arbitrary::{Arbitrary, Unstructured};
 pub const TARGETS: [&str; 3] = ["decision", "module", "policy"];
 
 /// Runs a target.
-///
-/// # Panics
-/// The input violates what the target checks, or there is no such target.
 pub fn run(target: &str, input: &[u8]) {
     match target {
         "decision" => decision::fuzz(input),

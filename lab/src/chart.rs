@@ -1,4 +1,4 @@
-//! Pictures as SVG, drawn by plotters: stacked bars, and lines over the requests so far.
+//! A picture as SVG, drawn by plotters: stacked bars.
 
 use anyhow::Result;
 use plotters::coord::types::RangedCoordf64;
@@ -50,7 +50,9 @@ pub fn bars(title: &str, series: &[&str], bars: &[Bar], bold: &str) -> Result<St
             chart.draw_series(parts)?.label(*name).legend(swatch);
         }
         texts(&mut chart, bars, bold)?;
-        legend(&mut chart, SeriesLabelPosition::UpperRight)?;
+        let mut legend = chart.configure_series_labels();
+        legend.position(SeriesLabelPosition::UpperRight).background_style(WHITE);
+        legend.label_font(LABEL).draw()?;
         root.present()?;
     }
     Ok(svg)
@@ -74,48 +76,5 @@ fn texts(chart: &mut Chart<'_, '_>, bars: &[Bar], bold: &str) -> Result<()> {
         ]
     });
     chart.draw_series(texts)?;
-    Ok(())
-}
-
-/// A chart of two lines, from zero, over the requests so far; the warm-up is shaded.
-pub fn lines(title: &str, lines: [(&str, Vec<(f64, f64)>); 2], warm_up: f64) -> Result<String> {
-    let points = || lines.iter().flat_map(|(_, points)| points);
-    let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(1.0, f64::max);
-    let (wide, high) = (most(|point| point.0), most(|point| point.1) * 1.15);
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, (WIDTH, 300)).into_drawing_area();
-        root.fill(&WHITE)?;
-        let mut chart = ChartBuilder::on(&root)
-            .margin(12)
-            .margin_right(40)
-            .caption(title, TITLE)
-            .x_label_area_size(44)
-            .y_label_area_size(44)
-            .build_cartesian_2d(0.0..wide, 0.0..high)?;
-        let number = |value: &f64| thousands(*value);
-        let mut mesh = chart.configure_mesh();
-        mesh.disable_x_mesh().light_line_style(TRANSPARENT).label_style(LABEL).x_desc("requests");
-        mesh.x_labels(6).y_labels(5).x_label_formatter(&number).y_label_formatter(&number);
-        mesh.draw()?;
-        let shade = GREY.mix(0.2).filled();
-        let swatch = move |(x, y)| Rectangle::new([(x, y - 6), (x + 12, y + 6)], shade);
-        let warm_up = Rectangle::new([(0.0, 0.0), (warm_up, high)], shade);
-        chart.draw_series([warm_up])?.label("warm-up").legend(swatch);
-        for ((name, points), colour) in lines.iter().zip([RED, BLUE]) {
-            let style = colour.stroke_width(2);
-            let swatch = move |(x, y)| PathElement::new([(x, y), (x + 12, y)], style);
-            let line = LineSeries::new(points.iter().copied(), style);
-            chart.draw_series(line)?.label(*name).legend(swatch);
-        }
-        legend(&mut chart, SeriesLabelPosition::LowerRight)?;
-        root.present()?;
-    }
-    Ok(svg)
-}
-
-fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>, position: SeriesLabelPosition) -> Result<()> {
-    let mut labels = chart.configure_series_labels();
-    labels.position(position).background_style(WHITE).label_font(LABEL).draw()?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! its rule.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
@@ -27,7 +27,7 @@ const BATCH: usize = 2_000;
 /// Most requests that an error shows.
 const SHOWN: usize = 5;
 /// The group of the counts, and the columns.
-const OUTCOMES: &str = "outcomes";
+pub const OUTCOMES: &str = "outcome";
 const PROTOCOLS: [&str; 2] = ["HTTP/1.1", "HTTP/2"];
 
 /// Compares the plugin with other statements of its rule (docs/robustness.md, 10 minutes)
@@ -46,15 +46,12 @@ pub struct Options {
     /// Only request number I, which is printed in full
     #[arg(long, value_name = "I", conflicts_with = "requests")]
     index: Option<u64>,
-    /// A module in place of the plugin
-    #[arg(long, value_name = "FILE")]
-    plugin: Option<PathBuf>,
 }
 
 /// Compares; the second value is whether the counts are to be committed.
 pub fn run(root: &Path, options: &Options) -> Result<(Samples, bool)> {
-    let Options { requests, seed, index, plugin } = options;
-    let all = requests.is_none() && seed.is_none() && index.is_none() && plugin.is_none();
+    let Options { requests, seed, index } = options;
+    let all = requests.is_none() && seed.is_none() && index.is_none();
     let seed = seed.unwrap_or(SEED);
     let range = match *index {
         Some(index) => {
@@ -63,11 +60,11 @@ pub fn run(root: &Path, options: &Options) -> Result<(Samples, bool)> {
         }
         None => 0..requests.unwrap_or(REQUESTS),
     };
-    Ok((compare(root, plugin.as_deref(), seed, range)?, all))
+    Ok((compare(root, None, seed, range)?, all))
 }
 
-/// Counts what becomes of the requests of `seed` with numbers in `range`; fails if one is not answered
-/// as the rule says, and shows it.
+/// Counts what becomes of the requests of `seed` with numbers in `range`, with `plugin` or the one that
+/// is built; fails if one is not answered as the rule says, and shows it.
 pub fn compare(
     root: &Path,
     plugin: Option<&Path>,
@@ -75,16 +72,15 @@ pub fn compare(
     range: Range<u64>,
 ) -> Result<Samples> {
     let (policy, requests) = (filter::policy(root)?, range.end - range.start);
-    let mut filters = filter::all(root, &policy, &[NO_FILTER, FLOOR, RBAC])?;
-    filters.push(filter::ours(root, &policy, plugin)?);
+    let filters = filter::all(root, &NAMES, plugin)?;
     let envoy = filter::start(root, &filters, &EnvoyOptions::default())?;
     // The denial of Envoy's RBAC filter.
     let mut forbidden = policy.clone();
     (forbidden.deny.status, forbidden.deny.body) = (403, "RBAC: access denied".to_owned());
     forbidden.deny.headers = vec![("content-type".to_owned(), "text/plain".to_owned())];
-    let denials = [&policy, &policy, &policy, &forbidden];
     let mut askers = Vec::new();
-    for (name, denial) in NAMES.iter().zip(denials) {
+    for name in NAMES {
+        let denial = if name == RBAC { &forbidden } else { &policy };
         askers.push(Asker::new(envoy.port(name)?, denial)?);
     }
     let mut counts = [[0_u32; 2]; CLASSES.len()];
@@ -106,9 +102,8 @@ pub fn compare(
             for ((name, seen), expected) in NAMES.iter().zip(&seen).zip(expected) {
                 text += &format!("\n  {name}: {:?}, expected {expected:?}", seen[i]);
             }
-            if shown.len() < SHOWN {
-                shown.push(text);
-            }
+            shown.push(text);
+            shown.truncate(SHOWN);
         }
         eprintln!("lab: differ, {} of {}", start + batch.len() as u64 - range.start, requests);
     }
@@ -128,21 +123,15 @@ pub fn compare(
     Ok(samples)
 }
 
-/// What became of the requests, as a table.
-pub fn outcomes(samples: &Samples) -> Result<String> {
-    samples.counts(OUTCOMES, "outcome")
-}
-
 /// What each listener does with each request of a batch.
 fn ask_all(askers: &mut [Asker], batch: &[(u64, Request)]) -> Result<Vec<Vec<Outcome>>> {
-    let ask = |asker: &mut Asker| -> Result<Vec<Outcome>> {
-        let all = batch.iter().map(|(index, request)| {
-            asker.ask(request).with_context(|| format!("request {index}: {request}"))
-        });
-        all.collect()
-    };
     thread::scope(|scope| {
-        let ask = &ask;
+        let ask = |asker: &mut Asker| -> Result<Vec<Outcome>> {
+            let all = batch.iter().map(|(index, request)| {
+                asker.ask(request).with_context(|| format!("request {index}: {request}"))
+            });
+            all.collect()
+        };
         let threads: Vec<_> =
             askers.iter_mut().map(|asker| scope.spawn(move || ask(asker))).collect();
         threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect()
@@ -165,9 +154,9 @@ impl<'a> Asker<'a> {
     }
 
     fn ask(&mut self, request: &Request) -> Result<Outcome> {
+        let fields = request.slices();
         // A connection may be closed for another reason: the second try is on a new one.
         for _ in 0..2 {
-            let fields = request.slices();
             let response = match request.protocol {
                 Protocol::Http1 => self.http1.send("GET", "/", &fields, b""),
                 Protocol::Http2 => self.http2.send("GET", "/", &fields, b""),
@@ -180,9 +169,7 @@ impl<'a> Asker<'a> {
                     }
                     return Ok(Outcome::of(self.policy, &response));
                 }
-                Err(error) if error.is::<Closed>() => {
-                    *self = Self::new(self.port, self.policy)?;
-                }
+                Err(error) if error.is::<Closed>() => *self = Self::new(self.port, self.policy)?,
                 Err(error) => return Err(error),
             }
         }

@@ -1,16 +1,16 @@
-//! The tables of `docs/cost.md` and `docs/robustness.md`, and their pictures, from committed samples
-//! alone.
+//! The tables of `docs/cost.md` and `docs/robustness.md`, and a picture, from committed samples alone.
 
 use std::fs;
 use std::mem;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use header_gate_cli::build;
 
 use crate::cost::tables as cost;
+use crate::differ::OUTCOMES;
 use crate::samples::Samples;
-use crate::soak::tables as soak;
-use crate::{differ, tools};
+use crate::soak::{COUNTED, MEMORY};
 
 const COST: &str = "docs/cost.md";
 const ROBUSTNESS: &str = "docs/robustness.md";
@@ -19,22 +19,13 @@ const INSTRUCTIONS: &str = "cost instructions";
 type Draw = fn(&Samples) -> Result<String>;
 
 /// The tables: the command that takes the samples, the document, the table's name in the markers.
-const TABLES: [(&str, &str, &str, Draw); 9] = [
+const TABLES: [(&str, &str, &str, Draw); 6] = [
     (INSTRUCTIONS, COST, "filters", cost::filters),
-    (INSTRUCTIONS, COST, "ratios", cost::ratios),
-    (INSTRUCTIONS, COST, "requests", cost::requests),
     ("cost workers", COST, "workers", cost::workers),
     ("cost load", COST, "load", cost::load),
-    ("differ", ROBUSTNESS, "differ", differ::outcomes),
-    ("soak", ROBUSTNESS, "sent", soak::sent),
-    ("soak", ROBUSTNESS, "counted", soak::counted),
-    ("soak", ROBUSTNESS, "memory", soak::memory),
-];
-
-/// The pictures: the command that takes the samples, and the file.
-const PICTURES: [(&str, &str, Draw); 2] = [
-    (INSTRUCTIONS, "docs/instructions.svg", cost::picture),
-    ("soak", "docs/soak.svg", soak::picture),
+    ("differ", ROBUSTNESS, "differ", |samples| samples.counts(OUTCOMES)),
+    ("soak", ROBUSTNESS, "counted", |samples| samples.counts(COUNTED)),
+    ("soak", ROBUSTNESS, "memory", |samples| samples.counts(MEMORY)),
 ];
 
 /// All tables of `samples`, to be printed.
@@ -45,15 +36,15 @@ pub fn tables(samples: &Samples) -> Result<String> {
 
 /// Draws everything.
 pub fn draw(root: &Path) -> Result<()> {
-    for (file, text) in render(root)? {
-        tools::write(&root.join(file), text.as_bytes())?;
-    }
-    Ok(())
+    render(root)?
+        .into_iter()
+        .try_for_each(|(file, text)| build::put(&root.join(file), text.as_bytes()))
 }
 
 /// Every file that is drawn, relative to `root`, and its content.
 pub fn render(root: &Path) -> Result<Vec<(PathBuf, String)>> {
-    let mut files = Vec::new();
+    let picture = cost::picture(&Samples::read(root, INSTRUCTIONS)?)?;
+    let mut files = vec![("docs/instructions.svg".into(), picture)];
     for document in [COST, ROBUSTNESS] {
         let mut text = fs::read_to_string(root.join(document)).context(document)?;
         let mut last = "";
@@ -67,9 +58,6 @@ pub fn render(root: &Path) -> Result<Vec<(PathBuf, String)>> {
             text = replace(&text, name, &table).context(document)?;
         }
         files.push((document.into(), text));
-    }
-    for (command, file, draw) in PICTURES {
-        files.push((file.into(), draw(&Samples::read(root, command)?)?));
     }
     Ok(files)
 }

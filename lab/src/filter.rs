@@ -1,6 +1,7 @@
 //! The filters that are compared, each in a listener of its own, and the requests that they get.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,8 +13,6 @@ use header_gate_envoy::{ACTIVE, Envoy, NEWEST, Options, install, until, virtual_
 use header_gate_policy::Policy;
 use serde_json::{Value, json};
 
-use crate::tools;
-
 /// No filter: what the others are compared with.
 pub const NO_FILTER: &str = "no filter";
 /// The plugin as it ships.
@@ -22,8 +21,6 @@ pub const OURS: &str = "header-gate";
 pub const LOG: &str = "header-gate, feature log";
 /// The plugin with feature `sdk`.
 pub const SDK: &str = "header-gate, feature sdk";
-/// The plugin as the second filter, behind [`RBAC`].
-pub const BEHIND: &str = "header-gate behind RBAC";
 /// `benches/floor.wat`, the same rule written by hand.
 pub const FLOOR: &str = "floor (hand-written WAT)";
 /// `benches/empty.wat`, which Envoy never calls.
@@ -32,12 +29,13 @@ pub const EMPTY: &str = "module without callbacks";
 pub const BASELINE: &str = "SDK baseline";
 /// Envoy's native filter with the same rule, and a denial of its own.
 pub const RBAC: &str = "Envoy's RBAC filter";
+/// Envoy's native filter for keys of clients, with another denial of its own.
+pub const API_KEY: &str = "Envoy's api_key_auth filter";
 /// Envoy's Lua filter with the same rule and denial.
 pub const LUA: &str = "Envoy's Lua filter";
 
-/// The status of the route behind each filter, and of RBAC's denial.
+/// The status of the route behind each filter.
 const UPSTREAM: u16 = 200;
-const FORBIDDEN: u16 = 403;
 
 /// The committed policy.
 pub fn policy(root: &Path) -> Result<Policy> {
@@ -50,62 +48,59 @@ pub struct Filter {
     /// Its name in samples and tables, and the listener's.
     pub name: &'static str,
     listener: Listener,
-    /// The status of a denial; none if every request passes.
-    denies: Option<u16>,
+    /// The status of the answer to a request without an accepted value.
+    denial: u16,
 }
 
 impl Filter {
-    /// One of the filters above.
-    pub fn new(root: &Path, policy: &Policy, name: &'static str) -> Result<Self> {
-        let listener = Listener::new(name);
-        let artifact = |variant: &Variant| build::artifact(root, variant);
-        let (listener, denies) = match name {
-            NO_FILTER => (listener, None),
-            EMPTY => (listener.wasm(&tools::assemble(root, "empty")?), None),
-            FLOOR => (listener.wasm(&tools::assemble(root, "floor")?), Some(policy.deny.status)),
-            RBAC => (listener.filter(rbac(policy)), Some(FORBIDDEN)),
-            LUA => (listener.filter(lua(policy)), Some(policy.deny.status)),
-            BEHIND => {
-                let plugin = artifact(&Variant::default())?;
-                (listener.filter(rbac(policy)).wasm(&plugin), Some(FORBIDDEN))
-            }
-            OURS => return Ok(Self::plugin(policy, name, &artifact(&Variant::default())?)),
-            LOG => return Ok(Self::plugin(policy, name, &artifact(&Variant::log())?)),
-            SDK => return Ok(Self::plugin(policy, name, &artifact(&Variant::sdk())?)),
-            BASELINE => return Ok(Self::plugin(policy, name, &artifact(&Variant::baseline())?)),
-            _ => bail!("unknown filter `{name}`"),
-        };
-        Ok(Self { name, listener, denies })
-    }
-
-    /// A plugin that decides by `policy`.
-    pub fn plugin(policy: &Policy, name: &'static str, module: &Path) -> Self {
-        let listener = Listener::new(name).wasm(module);
-        Self { name, listener, denies: Some(policy.deny.status) }
-    }
-
     /// Whether it is a WebAssembly module.
     pub fn is_module(&self) -> bool {
-        ![NO_FILTER, RBAC, LUA].contains(&self.name)
+        ![NO_FILTER, RBAC, API_KEY, LUA].contains(&self.name)
     }
 
     /// The status of the answer to `request`.
     pub fn status(&self, request: &Request) -> u16 {
-        self.denies.filter(|_| !request.passes).unwrap_or(UPSTREAM)
+        if request.passes { UPSTREAM } else { self.denial }
     }
 }
 
-/// The plugin in `module`, or the one that is built.
-pub fn ours(root: &Path, policy: &Policy, module: Option<&Path>) -> Result<Filter> {
-    match module {
-        Some(module) => Ok(Filter::plugin(policy, OURS, module)),
-        None => Filter::new(root, policy, OURS),
-    }
+/// Some of the filters above; `plugin` replaces the module that is built.
+pub fn all(root: &Path, names: &[&'static str], plugin: Option<&Path>) -> Result<Vec<Filter>> {
+    let policy = policy(root)?;
+    let filter = |&name| {
+        let listener = Listener::new(name);
+        let wasm = |module: &Path| listener.clone().wasm(module);
+        let built = |variant: &Variant| anyhow::Ok(wasm(&build::artifact(root, variant)?));
+        let wat = |file| anyhow::Ok(wasm(&assemble(root, file)?));
+        let own = policy.deny.status;
+        let (listener, denial) = match (name, plugin) {
+            (NO_FILTER, _) => (listener, UPSTREAM),
+            (EMPTY, _) => (wat("empty")?, UPSTREAM),
+            (FLOOR, _) => (wat("floor")?, own),
+            (RBAC, _) => (listener.filter(rbac(&policy)), 403),
+            (API_KEY, _) => (listener.filter(api_key(&policy)), 401),
+            (LUA, _) => (listener.filter(lua(&policy)), own),
+            (OURS, Some(plugin)) => (wasm(plugin), own),
+            (OURS, None) => (built(&Variant::default())?, own),
+            (LOG, _) => (built(&Variant::log())?, own),
+            (SDK, _) => (built(&Variant::sdk())?, own),
+            (BASELINE, _) => (built(&Variant::baseline())?, own),
+            _ => bail!("unknown filter `{name}`"),
+        };
+        Ok(Filter { name, listener, denial })
+    };
+    names.iter().map(filter).collect()
 }
 
-/// Several of the filters above.
-pub fn all(root: &Path, policy: &Policy, names: &[&'static str]) -> Result<Vec<Filter>> {
-    names.iter().map(|name| Filter::new(root, policy, name)).collect()
+/// Compiles `benches/NAME.wat` to a module under `target/lab`.
+fn assemble(root: &Path, name: &str) -> Result<PathBuf> {
+    let source = root.join("benches").join(name).with_extension("wat");
+    let wasm = wat::parse_file(&source).with_context(|| format!("{}", source.display()))?;
+    let folder = root.join("target/lab");
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let file = folder.join(name).with_extension("wasm");
+    build::put(&file, &wasm)?;
+    Ok(file)
 }
 
 /// Envoy's configuration with a listener for each filter.
@@ -145,6 +140,19 @@ fn rbac(policy: &Policy) -> Value {
     })
 }
 
+fn api_key(policy: &Policy) -> Value {
+    let clients = policy.values.iter().enumerate();
+    let credentials = clients.map(|(i, value)| json!({ "key": value, "client": i.to_string() }));
+    json!({
+        "name": "api_key_auth",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.api_key_auth.v3.ApiKeyAuth",
+            "credentials": credentials.collect::<Vec<_>>(),
+            "key_sources": [{ "header": policy.header }],
+        },
+    })
+}
+
 fn lua(policy: &Policy) -> Value {
     let accepted = policy.values.iter().map(|value| format!("value == {value:?}"));
     let headers =
@@ -174,8 +182,8 @@ fn lua(policy: &Policy) -> Value {
 /// A GET, the same for every filter.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Its name in samples and tables.
-    pub name: String,
+    /// Its path in samples and tables.
+    pub name: &'static str,
     /// Its fields without `Host`.
     pub fields: Vec<(String, String)>,
     /// Whether a gate lets it pass.
@@ -193,29 +201,13 @@ impl Request {
         wrong.pop();
         // One of these makes no accepted value.
         wrong.extend("xyz".chars().find(|&c| !policy.values.contains(&format!("{wrong}{c}"))));
-        let request = |name: &str, value: Option<String>| Self {
-            name: name.to_owned(),
+        let request = |name, value: Option<String>| Self {
+            name,
             fields: value.into_iter().map(|value| (policy.header.clone(), value)).collect(),
             passes: name == PATHS[0],
         };
         let [allow, wrong_value, missing] = PATHS;
         [request(allow, Some(accepted)), request(wrong_value, Some(wrong)), request(missing, None)]
-    }
-
-    /// The same request with a value of `size` bytes.
-    #[must_use]
-    pub fn long(mut self, size: usize) -> Self {
-        self.fields.iter_mut().for_each(|(_, value)| *value = "x".repeat(size));
-        Self { name: format!("{} of {size} bytes", self.name), ..self }
-    }
-
-    /// The same request with other fields in front, so that there are `fields` with `Host`.
-    #[must_use]
-    pub fn padded(mut self, fields: usize) -> Self {
-        let others = fields.saturating_sub(1 + self.fields.len());
-        let other = |i| (format!("x-field-{i:02}"), format!("the value of field {i:02}"));
-        self.fields.splice(0..0, (1..=others).map(other));
-        Self { name: format!("{}, {fields} fields", self.name), ..self }
     }
 }
 
@@ -227,17 +219,17 @@ pub struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    /// Connects, and sends each of these requests 1,500 times: V8 has compiled by then what it will
+    /// Connects, and sends the request of each path 1,500 times: V8 has compiled by then what it will
     /// compile.
-    pub fn warmed_up(envoy: &Envoy, filter: &'a Filter, requests: &[Request]) -> Result<Self> {
+    pub fn warmed_up(envoy: &Envoy, filter: &'a Filter, policy: &Policy) -> Result<Self> {
         let connection = Connection::open(envoy.port(filter.name)?)?;
         let mut client = Self { filter, connection };
-        requests.iter().try_for_each(|request| client.send(request, 1500))?;
+        Request::paths(policy).iter().try_for_each(|request| client.send(request, 1500))?;
         Ok(client)
     }
 
     /// Sends `request` so many times, and checks the status of every answer.
-    pub fn send(&mut self, request: &Request, times: u32) -> Result<()> {
+    pub fn send(&mut self, request: &Request, times: usize) -> Result<()> {
         let fields: Vec<_> =
             request.fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
         let expected = self.filter.status(request);

@@ -10,4 +10,3 @@ pub mod rule;
 pub mod samples;
 pub mod soak;
 pub mod table;
-pub mod tools;

@@ -13,21 +13,17 @@ const LONGEST: usize = 60_000;
 const OTHERS: &str = "accept cookie user-agent referer authorization x-forwarded-for x-request-id \
                       content-type cache-control true x";
 
-/// A version of HTTP.
+/// A version of HTTP. Over HTTP/2 the client sends lower-case names and no control bytes but the tab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// 1.1, whose fields are sent as they are.
     Http1,
-    /// 2, over which the client sends lower-case names and no control bytes but the tab.
     Http2,
 }
 
 /// A GET with these fields, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Request {
-    /// How it is sent.
     pub protocol: Protocol,
-    /// Names and values.
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -61,7 +57,10 @@ impl Request {
         rng.shuffle(&mut fields);
         let mut request = Self { protocol: Protocol::Http1, fields };
         let http2 = rng.bool();
-        if http2 && !request.has(|b| is_control(b) && b != b'\t') && request.has_valid_names() {
+        if http2
+            && !request.has(|b| b.is_ascii_control() && b != b'\t')
+            && request.has_valid_names()
+        {
             request.protocol = Protocol::Http2;
             request.fields.iter_mut().for_each(|(name, _)| name.make_ascii_lowercase());
         }
@@ -102,11 +101,6 @@ impl fmt::Display for Request {
         }
         Ok(())
     }
-}
-
-/// Whether HTTP forbids the byte in a value, or permits it in some places only.
-pub fn is_control(byte: u8) -> bool {
-    byte.is_ascii_control()
 }
 
 fn pick<'a, T>(rng: &mut Rng, of: &'a [T]) -> &'a T {

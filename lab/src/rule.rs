@@ -5,7 +5,7 @@ use header_gate_envoy::config::{MAX_REQUEST_HEADERS_KB, is_upstream};
 use header_gate_envoy::denial::difference;
 use header_gate_policy::Policy;
 
-use crate::request::{Protocol, Request, is_control};
+use crate::request::{Protocol, Request};
 
 /// Envoy's limit on the number of fields.
 const MAX_FIELDS: usize = 100;
@@ -102,7 +102,7 @@ impl Expected {
 
 /// What Envoy does with a request that reaches no filter.
 fn refusal(request: &Request) -> Option<Outcome> {
-    let forbidden = request.has(|byte| is_control(byte) && !b"\t\r".contains(&byte));
+    let forbidden = request.has(|byte| byte.is_ascii_control() && !b"\t\r".contains(&byte));
     let size = request.fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     // `Host`, or the four fields that begin with a colon.
     let more = if request.protocol == Protocol::Http1 { 1 } else { 4 };

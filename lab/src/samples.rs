@@ -2,20 +2,23 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
 
 use anyhow::{Context, Result, ensure};
-use header_gate_cli::build::Builder;
+use header_gate_cli::build::variant::Variant;
+use header_gate_cli::build::{self, Builder};
 use header_gate_envoy::NEWEST;
+use header_gate_system::command;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::table::{markdown, thousands};
-use crate::tools;
 
 /// Named lists of samples in rows, in order.
 type Rows = IndexMap<String, IndexMap<String, Vec<f64>>>;
 
-/// The samples of a command. A file of them is written by its command only.
+/// The samples of a command.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Samples {
@@ -32,6 +35,7 @@ struct About {
     date: String,
     envoy: String,
     toolchain: String,
+    plugin: String,
     details: String,
 }
 
@@ -41,12 +45,20 @@ pub type Place<'a> = [&'a str; 3];
 impl Samples {
     /// No samples yet of `command`, to be taken on this machine today with these `details`.
     pub fn new(root: &Path, command: &str, details: String) -> Result<Self> {
+        let cpus = thread::available_parallelism()?;
+        let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let model = model.map_or("an unknown processor", |(_, name)| name);
+        let plugin = build::artifact(root, &Variant::default())?;
+        let hash = command::ask(Command::new("sha256sum").arg("--tag").arg(&plugin))?;
+        let hash = hash.split_once(" = ").context("sha256sum prints no hash")?.1;
         let about = About {
             command: command.to_owned(),
-            date: tools::today()?,
+            date: command::ask(Command::new("date").args(["-u", "+%F"]))?,
             envoy: NEWEST.to_owned(),
             toolchain: Builder::new(root)?.toolchain()?,
-            details,
+            plugin: format!("{} bytes, SHA-256 {hash}", fs::metadata(&plugin)?.len()),
+            details: format!("{details}, {cpus} cores of {model}"),
         };
         Ok(Self { about, samples: IndexMap::new() })
     }
@@ -56,12 +68,9 @@ impl Samples {
         let file = file(root, command);
         let about = || format!("{}: run `cargo lab {command}` to write it", file.display());
         let text = fs::read_to_string(&file).with_context(about)?;
-        let samples: Self = toml::from_str(&text)
+        toml::from_str(&text)
             .map_err(|error| anyhow::anyhow!("{}", error.message().to_owned()))
-            .with_context(about)?;
-        let written_by = &samples.about.command;
-        ensure!(written_by == command, "{}: written by {written_by:?}", about());
-        Ok(samples)
+            .with_context(about)
     }
 
     /// Writes the file that is committed.
@@ -69,7 +78,7 @@ impl Samples {
         let comment = "# Samples in the order in which they were taken. Written by the command \
                        below; `cargo lab draw` makes\n# the tables and pictures in docs/ of them.\n";
         let text = format!("{comment}{}", toml::to_string(self)?);
-        tools::write(&file(root, self.command()), text.as_bytes())
+        build::put(&file(root, self.command()), text.as_bytes())
     }
 
     /// The command that takes these samples, without `cargo lab`.
@@ -92,11 +101,6 @@ impl Samples {
         Ok(samples.with_context(|| format!("there are no samples of {place:?}"))?)
     }
 
-    /// The rows of a group.
-    pub fn rows(&self, group: &str) -> Result<&Rows> {
-        self.samples.get(group).with_context(|| format!("there are no samples of {group:?}"))
-    }
-
     /// Joins two lists of samples that were taken side by side.
     pub fn pairs(&self, a: Place<'_>, b: Place<'_>, join: fn(f64, f64) -> f64) -> Result<Vec<f64>> {
         let (left, right) = (self.get(a)?, self.get(b)?);
@@ -105,10 +109,10 @@ impl Samples {
     }
 
     /// A group of single counts as a table.
-    pub fn counts(&self, group: &str, heading: &str) -> Result<String> {
-        let rows = self.rows(group)?;
+    pub fn counts(&self, group: &str) -> Result<String> {
+        let rows = self.samples.get(group).with_context(|| format!("no samples of {group:?}"))?;
         let columns = rows.first().into_iter().flat_map(|(_, row)| row.keys());
-        let head: Vec<_> = [heading].into_iter().chain(columns.map(String::as_str)).collect();
+        let head: Vec<_> = [group].into_iter().chain(columns.map(String::as_str)).collect();
         Ok(markdown(
             &head,
             rows.iter().map(|(name, row)| {
@@ -120,10 +124,10 @@ impl Samples {
 
     /// How the samples were taken, on one line of Markdown.
     pub fn source(&self) -> String {
-        let About { command, date, envoy, toolchain, details } = &self.about;
+        let About { command, date, envoy, toolchain, plugin, details } = &self.about;
         format!(
             "<sub>`cargo lab {command}`; {date}; Envoy {envoy}; modules built by {toolchain}; \
-             {details}</sub>"
+             plugin.wasm: {plugin}; {details}</sub>"
         )
     }
 }
@@ -133,41 +137,34 @@ fn file(root: &Path, command: &str) -> PathBuf {
     root.join("docs").join(folder).join(name).with_extension("toml")
 }
 
-/// The middle of some samples, and how far they are apart.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Summary {
-    /// The median.
-    pub median: f64,
-    /// The ends of the middle half.
-    pub half: [f64; 2],
-    /// The smallest and the largest sample.
-    pub ends: [f64; 2],
+/// The median of at least one sample, and the ends of the middle half.
+fn quartiles(mut samples: Vec<f64>) -> [f64; 3] {
+    samples.sort_by(f64::total_cmp);
+    let last = samples.len() - 1;
+    let median = f64::midpoint(samples[last / 2], samples[samples.len() / 2]);
+    [median, samples[last / 4], samples[last - last / 4]]
 }
 
-impl Summary {
-    /// Summarises at least one sample.
-    pub fn of(mut samples: Vec<f64>) -> Self {
-        samples.sort_by(f64::total_cmp);
-        let last = samples.len() - 1;
-        let (low, high) = (samples[last / 2], samples[samples.len() / 2]);
-        Self {
-            median: f64::midpoint(low, high),
-            half: [samples[last / 4], samples[last - last / 4]],
-            ends: [samples[0], samples[last]],
-        }
-    }
+/// The median of at least one sample.
+pub fn median(samples: Vec<f64>) -> f64 {
+    quartiles(samples)[0]
+}
+
+/// The median of at least one sample and the middle half, as text.
+pub fn spread(samples: Vec<f64>, format: fn(f64) -> String) -> String {
+    let [median, low, high] = quartiles(samples).map(format);
+    format!("{median} ({low} to {high})")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::spread;
 
     #[test]
-    fn a_summary_has_the_median_and_the_middle_half() {
-        let summary = Summary::of(vec![9.0, 1.0, 2.0]);
-        assert_eq!(summary, Summary { median: 2.0, half: [1.0, 9.0], ends: [1.0, 9.0] });
-        let summary = Summary::of((1..=9).map(f64::from).collect());
-        assert_eq!((summary.half, summary.median), ([3.0, 7.0], 5.0));
-        assert!((Summary::of(vec![4.0, 1.0]).median - 2.5).abs() < f64::EPSILON);
+    fn the_spread_of_samples_is_the_middle_half() {
+        let text = |samples: &[f64]| spread(samples.to_vec(), |number| number.to_string());
+        assert_eq!(text(&[9.0, 1.0, 2.0]), "2 (1 to 9)");
+        assert_eq!(text(&[4.0, 1.0]), "2.5 (1 to 4)");
+        assert_eq!(text(&[9.0, 2.0, 3.0, 8.0, 5.0, 6.0, 7.0, 4.0, 1.0]), "5 (3 to 7)");
     }
 }

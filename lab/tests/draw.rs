@@ -3,10 +3,10 @@
 use std::fs;
 
 use header_gate_cli::root;
-use header_gate_lab::cost::tables::{CLAIMS, added, ratio};
+use header_gate_lab::cost::tables::{CLAIMS, added, in_guest, ratio};
 use header_gate_lab::draw::render;
-use header_gate_lab::filter::{OURS, PATHS, RBAC};
-use header_gate_lab::samples::Samples;
+use header_gate_lab::filter::{API_KEY, LUA, OURS, PATHS, RBAC};
+use header_gate_lab::samples::{Samples, median};
 use header_gate_lab::table::thousands;
 
 #[test]
@@ -18,18 +18,30 @@ fn drawing_the_committed_samples_changes_no_file() {
 }
 
 #[test]
-fn the_readme_claims_no_less_than_the_samples_show() {
+fn the_documents_claim_no_less_than_the_samples_show() {
     let samples = Samples::read(&root(), "cost instructions").unwrap();
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let read = |file| fs::read_to_string(root().join(file)).unwrap();
+    let (readme, cost) = (read("README.md"), read("docs/cost.md"));
     for (other, most) in CLAIMS {
-        assert!(readme.contains(&format!(" {most} ")), "the README does not say {most}");
+        for text in [&readme, &cost] {
+            assert!(text.contains(&format!(" {most} ")), "a document does not say {most}");
+        }
         for path in PATHS {
-            let ratio = ratio(&samples, other, path).unwrap().median;
+            let ratio = ratio(&samples, other, path).unwrap();
             assert!(ratio <= most, "{path}, relative to {other}: {ratio:.3}, more than {most}");
         }
     }
+    let added = |filter, path| median(added(&samples, "filters", filter, path).unwrap());
     for filter in [OURS, RBAC] {
-        let added = thousands(added(&samples, "filters", filter, PATHS[0]).unwrap().median);
+        let added = thousands(added(filter, PATHS[0]));
         assert!(readme.contains(&added), "the README does not say that {filter} adds {added}");
+    }
+    // What the text of docs/cost.md says.
+    for path in PATHS {
+        let ours = added(OURS, path);
+        assert!(added(API_KEY, path) < ours && added(RBAC, path) < ours, "{path}");
+        assert_eq!(added(LUA, path) < ours, path != PATHS[2], "{path}");
+        let part = in_guest(&samples, "filters", OURS, path).unwrap() / ours;
+        assert!((0.005..0.015).contains(&part), "{path}: {part:.3} is not one in a hundred");
     }
 }

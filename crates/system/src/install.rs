@@ -23,6 +23,10 @@ const TIMEOUT: Duration = Duration::from_mins(40);
 const NPM_CI: &str =
     r#"mkdir -p "$2" && cp "$1"/* "$2" && cd "$2" && npm ci --ignore-scripts --no-audit --no-fund"#;
 
+const PIP_INSTALL: &str = "-m pip install --quiet --no-input --no-compile --progress-bar=off --retries=2 \
+                           --disable-pip-version-check --require-hashes --no-deps \
+                           --only-binary=:all:";
+
 /// The folder that everything is installed in: `HEADER_GATE_CACHE`, or `target/` of `root`.
 pub fn cache(root: &Path) -> PathBuf {
     env::var_os("HEADER_GATE_CACHE").map_or_else(|| root.join("target"), PathBuf::from)
@@ -32,20 +36,15 @@ pub fn cache(root: &Path) -> PathBuf {
 pub fn npm(root: &Path, name: &str) -> Result<PathBuf> {
     let pins = root.join("pins/npm").join(name);
     let contents = files(&pins)?.iter().map(fs::read).collect::<Result<Vec<_>, _>>()?;
-    let folder = cache(root).join(format!("npm/{name}-{}", digest(&contents)));
-    if !folder.is_dir() {
+    let package = fs::read_to_string(pins.join("package.json"))?;
+    let what = package.split_once(r#""description": ""#).and_then(|(_, rest)| rest.split_once('"'));
+    let what = format!("{} from npm", what.map_or(name, |(what, _)| what));
+    install(root, &format!("npm/{name}-{}", digest(&contents)), &what, |to| {
         require("npm", "Node.js and npm", "nodejs npm")?;
-        let package = fs::read_to_string(pins.join("package.json"))?;
-        let what =
-            package.split_once(r#""description": ""#).and_then(|(_, rest)| rest.split_once('"'));
-        let what = what.map_or(name, |(what, _)| what);
-        install(&format!("{what} from npm"), &folder, |to| {
-            let mut shell = Command::new("sh");
-            shell.args(["-c", NPM_CI, "sh"]).arg(&pins).arg(to);
-            shell
-        })?;
-    }
-    Ok(folder)
+        let mut shell = Command::new("sh");
+        shell.args(["-c", NPM_CI, "sh"]).arg(&pins).arg(to);
+        Ok(shell)
+    })
 }
 
 /// Installs what `pins/pypi/NAME.txt` lists; returns a folder for `PYTHONPATH`.
@@ -53,46 +52,35 @@ pub fn pypi(root: &Path, name: &str) -> Result<PathBuf> {
     let folder = root.join("pins/pypi");
     let file = folder.join(format!("{name}.txt"));
     let Ok(pins) = fs::read_to_string(&file) else {
-        let names = files(&folder)?
-            .into_iter()
-            .filter_map(|file| file.file_stem()?.to_str().map(str::to_owned));
-        bail!("pins/pypi has no `{name}`, only {}", names.collect::<Vec<_>>().join(", "));
+        let files = files(&folder)?;
+        let names: Vec<_> = files.iter().filter_map(|file| file.file_stem()?.to_str()).collect();
+        bail!("pins/pypi has no `{name}`, only {}", names.join(", "));
     };
     let python = require("python3", "Python 3 and pip", "python3 python3-pip")?;
     // Some packages are compiled for one version of Python.
     let script = "import platform, sys; print(sys.implementation.cache_tag, platform.machine())";
     let tag = ask(Command::new(&python).args(["-c", script]))?;
-    let folder = cache(root).join(format!("pypi/{name}-{}", digest(&[&pins, &tag])));
-    if !folder.is_dir() {
-        let what = pins.lines().next().unwrap_or(name).trim_start_matches("# ");
-        let mut options = vec!["-m", "pip", "install", "--quiet", "--no-input", "--no-compile"];
-        options.extend(["--progress-bar=off", "--retries=2", "--disable-pip-version-check"]);
-        options.extend(["--require-hashes", "--no-deps", "--only-binary=:all:"]);
-        install(&format!("{what} from PyPI"), &folder, |to| {
-            let mut pip = Command::new(&python);
-            // --user in the user's configuration of pip would contradict --target.
-            pip.env("PIP_USER", "0").args(&options).arg("--target").arg(to).arg("-r").arg(&file);
-            pip
-        })
-        .with_context(|| {
-            format!("pip cannot install {name} (PIP_INDEX_URL or HTTPS_PROXY may help)")
-        })?;
-    }
-    Ok(folder)
+    let what = pins.lines().next().unwrap_or(name).trim_start_matches("# ");
+    let what = format!("{what} from PyPI");
+    install(root, &format!("pypi/{name}-{}", digest(&[&pins, &tag])), &what, |to| {
+        let mut pip = Command::new(&python);
+        // --user in the user's configuration of pip would contradict --target.
+        pip.env("PIP_USER", "0").args(PIP_INSTALL.split(' ')).arg("--target").arg(to);
+        pip.arg("-r").arg(&file);
+        Ok(pip)
+    })
+    .with_context(|| format!("pip cannot install {name} (PIP_INDEX_URL or HTTPS_PROXY may help)"))
 }
 
 /// Compiles and installs this version of a crate; returns its program `bin`.
 pub fn cargo(root: &Path, krate: &str, version: &str, bin: &str) -> Result<PathBuf> {
-    let folder = cache(root).join(format!("cargo/{krate}-{version}"));
-    if !folder.is_dir() {
-        let what = format!("{krate} {version} from crates.io (compiles for some minutes)");
-        install(&what, &folder, |to| {
-            let mut cargo = command::cargo("cargo");
-            cargo.args(["install", "--quiet", "--locked", "--version", version, krate, "--root"]);
-            cargo.arg(to);
-            cargo
-        })?;
-    }
+    let what = format!("{krate} {version} from crates.io (compiles for some minutes)");
+    let folder = install(root, &format!("cargo/{krate}-{version}"), &what, |to| {
+        let mut cargo = command::cargo("cargo");
+        cargo.args(["install", "--quiet", "--locked", "--version", version, krate, "--root"]);
+        cargo.arg(to);
+        Ok(cargo)
+    })?;
     Ok(folder.join("bin").join(bin))
 }
 
@@ -135,14 +123,24 @@ pub fn apt(packages: &[&str]) -> Result<()> {
     run_quietly(install.env("DEBIAN_FRONTEND", "noninteractive"), TIMEOUT)
 }
 
-/// Installs `what` as `folder` by a command that is given a folder to install to.
-fn install(what: &str, folder: &Path, command: impl Fn(&Path) -> Command) -> Result<()> {
-    announce(what, &command(folder))?;
-    let parent = folder.parent().context("a folder has a parent")?;
-    let new = Folder::within(parent)
-        .with_context(|| format!("cannot create a folder in {}", parent.display()))?;
-    run_quietly(&mut command(new.path()), TIMEOUT)?;
-    new.keep_as(folder).with_context(|| format!("cannot create {}", folder.display()))
+/// The folder `key` of the cache. If it is not there, `what` is installed by a command that is given a
+/// folder to install to.
+fn install(
+    root: &Path,
+    key: &str,
+    what: &str,
+    command: impl Fn(&Path) -> Result<Command>,
+) -> Result<PathBuf> {
+    let folder = cache(root).join(key);
+    if !folder.is_dir() {
+        announce(what, &command(&folder)?)?;
+        let parent = folder.parent().context("a folder has a parent")?;
+        let new = Folder::within(parent)
+            .with_context(|| format!("cannot create a folder in {}", parent.display()))?;
+        run_quietly(&mut command(new.path())?, TIMEOUT)?;
+        new.keep_as(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    Ok(folder)
 }
 
 /// Says what will be installed.

@@ -91,7 +91,7 @@ impl Process {
         self.folder.path()
     }
 
-    /// The output so far.
+    /// What it has written so far.
     pub fn log(&self) -> String {
         let bytes = fs::read(self.folder().join("log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()

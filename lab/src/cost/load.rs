@@ -13,7 +13,6 @@ use crate::filter::{
     self, BASELINE, Client, EMPTY, FLOOR, Filter, LOG, LUA, NO_FILTER, OURS, RBAC, Request, SDK,
 };
 use crate::samples::Samples;
-use crate::tools;
 
 /// Connections that wrk keeps busy.
 const CONNECTIONS: u32 = 16;
@@ -28,23 +27,19 @@ pub const FILTERS: [&str; 8] = [EMPTY, RBAC, LUA, FLOOR, OURS, LOG, SDK, BASELIN
 pub fn measure(root: &Path, rounds: usize, seconds: u32) -> Result<Samples> {
     let wrk = apt_program("wrk", "wrk")?;
     let details = format!(
-        "one worker, {rounds} rounds of paired runs of {seconds} s by {}, {CONNECTIONS} \
-         connections, {}",
-        version(&wrk)?,
-        tools::machine()?
+        "one worker, {rounds} rounds of paired runs of {seconds} s by wrk, {CONNECTIONS} connections"
     );
     let mut samples = Samples::new(root, "cost load", details)?;
-    let policy = filter::policy(root)?;
-    let requests = Request::paths(&policy);
-    let mut filters = vec![Filter::new(root, &policy, NO_FILTER)?];
-    filters.extend(filter::all(root, &policy, &FILTERS)?);
+    let (policy, none) = (filter::policy(root)?, filter::all(root, &[NO_FILTER], None)?);
+    let filters = [none, filter::all(root, &FILTERS, None)?].concat();
     // The plugins' log lines are dropped, as in a gateway that logs warnings only.
     let component_log_level = "wasm:warning";
     let options = Options { concurrency: 1, component_log_level, ..Options::default() };
     let envoy = filter::start(root, &filters, &options)?;
     for filter in &filters {
-        Client::warmed_up(&envoy, filter, &requests)?;
+        Client::warmed_up(&envoy, filter, &policy)?;
     }
+    let requests = Request::paths(&policy);
     let script = root.join("lab/src/cost/wrk.lua");
     let load = |filter, request| run([&wrk, &script], seconds, &envoy, filter, request);
     let (none, filters) = filters.split_first().context("no filter at all")?;
@@ -103,12 +98,4 @@ fn run(
         request.name
     );
     Ok([requests / micros * 1e6, p50, p99])
-}
-
-/// wrk's version, which it prints with its usage before it fails.
-fn version(wrk: &Path) -> Result<String> {
-    let output = Command::new(wrk).arg("--version").output().context("wrk does not run")?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let version = text.split_whitespace().nth(1).context("wrk does not print its version")?;
-    Ok(format!("wrk {version}"))
 }

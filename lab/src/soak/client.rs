@@ -7,7 +7,6 @@ use fastrand::Rng;
 use header_gate_envoy::raw::{Connection, request};
 use header_gate_envoy::{Envoy, process_memory};
 use header_gate_policy::Policy;
-use indexmap::IndexMap;
 
 use crate::request::{Protocol, Request};
 use crate::rule::{Expected, Outcome};
@@ -19,56 +18,35 @@ const WIDTH: u64 = 64;
 const LIFE: u32 = 64;
 /// Samples of Envoy's memory.
 const SAMPLES: u64 = 300;
+/// The warm-up is the first third, and at least so many requests.
+const WARM_UP: u64 = 200_000;
 
-/// How a connection ends.
-struct End {
-    /// What is sent last; empty if nothing is.
-    name: &'static str,
-    last: fn(&Policy) -> Vec<u8>,
-    /// Whether the connection is reset, or closed.
-    reset: bool,
-    /// What comes back if there is a gate, and if there is none; nothing to an incomplete head.
-    expected: Option<[Outcome; 2]>,
+/// What is sent last on a connection.
+#[derive(Clone, Copy, Debug)]
+enum Last {
+    Nothing,
+    /// Nothing comes back.
+    HalfHead,
+    HalfBody,
+    /// A null byte in a value, which Envoy refuses.
+    NullByte,
 }
 
-const ENDS: [End; 6] = [
-    End { name: "", last: |_| Vec::new(), reset: false, expected: None },
-    End { name: "", last: |_| Vec::new(), reset: true, expected: None },
-    End { name: "half a head, then the end", last: half_head, reset: false, expected: None },
-    End { name: "half a head, then a reset", last: half_head, reset: true, expected: None },
-    End {
-        name: "half a body, then a reset",
-        last: half_body,
-        reset: true,
-        expected: Some([Outcome::Denied, Outcome::Passed]),
-    },
-    End {
-        name: "a null byte in a value",
-        last: null_byte,
-        reset: false,
-        expected: Some([Outcome::Refused(400), Outcome::Refused(400)]),
-    },
+/// How connections end, and whether by a reset.
+const ENDS: [(Last, bool); 6] = [
+    (Last::Nothing, false),
+    (Last::Nothing, true),
+    (Last::HalfHead, false),
+    (Last::HalfHead, true),
+    (Last::HalfBody, true),
+    (Last::NullByte, false),
 ];
-
-fn half_head(policy: &Policy) -> Vec<u8> {
-    let whole = get(&[(policy.header.as_bytes(), policy.values[0].as_bytes())]);
-    whole[..whole.len() / 2].to_vec()
-}
-
-fn half_body(_: &Policy) -> Vec<u8> {
-    let whole = request("localhost", "POST", "/", &[], &[b'x'; 1000]);
-    whole[..whole.len() - 500].to_vec()
-}
-
-fn null_byte(policy: &Policy) -> Vec<u8> {
-    get(&[(policy.header.as_bytes(), b"\0")])
-}
 
 fn get(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     request("localhost", "GET", "/", fields, b"")
 }
 
-/// A client of a listener, and what it has sent.
+/// A client of a listener, and what it has counted.
 pub struct Client<'a> {
     policy: &'a Policy,
     port: u16,
@@ -76,18 +54,21 @@ pub struct Client<'a> {
     gate: bool,
     /// The next random request.
     index: u64,
-    /// How often each kind of request was answered, by answer and kind.
-    pub sent: IndexMap<(&'static str, &'static str), f64>,
+    /// Requests that passed, those that were denied or refused, and those that were cut off in the head.
+    pub passed: f64,
+    pub refused: f64,
+    pub incomplete: f64,
     /// Connections that were closed or reset.
     pub connections: f64,
-    /// Requests so far, and Envoy's resident memory in KiB.
-    pub memory: Vec<(f64, f64)>,
+    /// Envoy's largest resident memory in KiB: during the warm-up, and after it.
+    pub memory: [f64; 2],
 }
 
 impl<'a> Client<'a> {
     pub fn new(policy: &'a Policy, port: u16, gate: bool) -> Self {
-        let (sent, memory) = (IndexMap::new(), Vec::new());
-        Self { policy, port, gate, index: 0, sent, connections: 0.0, memory }
+        let [passed, refused, incomplete, connections] = [0.0; 4];
+        let memory = [0.0; 2];
+        Self { policy, port, gate, index: 0, passed, refused, incomplete, connections, memory }
     }
 
     /// Sends so many requests, and what ends some of the connections; an error is the first wrong
@@ -105,13 +86,13 @@ impl<'a> Client<'a> {
                 sent.with_context(|| request.to_string())?;
             }
             for (connection, (request, expected)) in connections.iter_mut().zip(&batch) {
-                self.check(connection, "random requests", expected)
-                    .with_context(|| request.to_string())?;
+                self.check(connection, expected).with_context(|| request.to_string())?;
             }
             for connection in &mut connections {
                 if rng.u32(..LIFE) == 0 {
-                    let end = &ENDS[rng.usize(..ENDS.len())];
-                    self.end(mem::replace(connection, open()?), end).context(end.name)?;
+                    let (last, reset) = ENDS[rng.usize(..ENDS.len())];
+                    let connection = mem::replace(connection, open()?);
+                    self.end(connection, last, reset).with_context(|| format!("{last:?}"))?;
                 }
             }
             let before = done;
@@ -119,7 +100,8 @@ impl<'a> Client<'a> {
             let passes = |step: u64| before / step != done / step;
             if passes(requests / SAMPLES) {
                 let resident = process_memory(envoy.pid(), "status", "VmRSS:")?;
-                self.memory.push((done as f64, resident));
+                let most = &mut self.memory[usize::from(done > WARM_UP.max(requests / 3))];
+                *most = most.max(resident);
             }
             if passes(requests / 10) {
                 eprintln!("lab: soak, {done} of {requests}");
@@ -142,34 +124,35 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Reads an answer, and counts it under `kind`.
-    fn check(
-        &mut self,
-        connection: &mut Connection,
-        kind: &'static str,
-        expected: &Outcome,
-    ) -> Result<()> {
+    /// Reads an answer, and counts it.
+    fn check(&mut self, connection: &mut Connection, expected: &Outcome) -> Result<()> {
         let seen = Outcome::of(self.policy, &connection.receive("GET")?);
         ensure!(seen == *expected, "{seen:?}, expected {expected:?}");
-        let answer = match seen {
-            Outcome::Passed => "passed",
-            Outcome::Denied => "denied",
-            _ => "refused by Envoy",
-        };
-        *self.sent.entry((answer, kind)).or_default() += 1.0;
+        *if seen == Outcome::Passed { &mut self.passed } else { &mut self.refused } += 1.0;
         Ok(())
     }
 
-    fn end(&mut self, mut connection: Connection, end: &End) -> Result<()> {
-        connection.write(&(end.last)(self.policy))?;
-        match &end.expected {
-            Some(expected) => {
-                self.check(&mut connection, end.name, &expected[usize::from(!self.gate)])?;
+    fn end(&mut self, mut connection: Connection, last: Last, reset: bool) -> Result<()> {
+        let header = self.policy.header.as_bytes();
+        match last {
+            Last::Nothing => {}
+            Last::HalfHead => {
+                let whole = get(&[(header, self.policy.values[0].as_bytes())]);
+                connection.write(&whole[..whole.len() / 2])?;
+                self.incomplete += 1.0;
             }
-            None if end.name.is_empty() => {}
-            None => *self.sent.entry(("none", end.name)).or_default() += 1.0,
+            Last::HalfBody => {
+                let whole = request("localhost", "POST", "/", &[], &[b'x'; 1000]);
+                connection.write(&whole[..whole.len() - 500])?;
+                let expected = if self.gate { Outcome::Denied } else { Outcome::Passed };
+                self.check(&mut connection, &expected)?;
+            }
+            Last::NullByte => {
+                connection.write(&get(&[(header, b"\0")]))?;
+                self.check(&mut connection, &Outcome::Refused(400))?;
+            }
         }
         self.connections += 1.0;
-        if end.reset { connection.reset() } else { Ok(()) }
+        if reset { connection.reset() } else { Ok(()) }
     }
 }
