@@ -13,7 +13,7 @@ use header_gate_e2e::gateway::{GOOD, get, listener, stat};
 use header_gate_e2e::{policies, policy, root};
 use header_gate_envoy::client::{Connection, Response};
 use header_gate_envoy::config::{Listener, config, is_upstream};
-use header_gate_envoy::{Envoy, MODULES, NEWEST, OLDEST, Options, install, raw};
+use header_gate_envoy::{DYNAMIC_MODULES, Envoy, NEWEST, OLDEST, Options, install, raw};
 use header_gate_host::conformance;
 
 /// The versions whose dynamic-module ABI the gate speaks.
@@ -36,7 +36,7 @@ fn build(folder: &Path, file: &Path) -> String {
 /// Envoy with the native gates in `folder`.
 fn start(version: &str, folder: &Path, listeners: &[Listener]) -> anyhow::Result<Envoy> {
     let mut command = Command::new(install(root(), version)?);
-    command.env(MODULES, folder);
+    command.env(DYNAMIC_MODULES, folder);
     Envoy::start(command, &config(listeners).to_string(), &Options::default())
 }
 

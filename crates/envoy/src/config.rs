@@ -59,7 +59,7 @@ impl Listener {
         }))
     }
 
-    /// Adds the native gate `lib<name>.so`, which Envoy looks for in [`crate::MODULES`].
+    /// Adds the native gate `lib<name>.so`, which Envoy looks for in [`crate::DYNAMIC_MODULES`].
     pub fn native(self, name: &str) -> Self {
         self.filter(json!({
             "name": name,

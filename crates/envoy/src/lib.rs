@@ -28,7 +28,7 @@ use crate::client::Connection;
 pub const ACTIVE: &str = "wasm.envoy.wasm.runtime.v8.active";
 
 /// The environment variable with the folder of Envoy's dynamic modules.
-pub const MODULES: &str = "ENVOY_DYNAMIC_MODULES_SEARCH_PATH";
+pub const DYNAMIC_MODULES: &str = "ENVOY_DYNAMIC_MODULES_SEARCH_PATH";
 
 /// How many virtual machines Envoy has for a plugin: one for each worker, one for the main thread, and one that
 /// the others are cloned from.

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use header_gate_envoy::{Options, process_memory, until};
 
-use crate::filter::{self, BASELINE, EMPTY, FLOOR, Filter, NO_FILTER, OURS};
+use crate::filter::{self, BASELINE, EMPTY, FLOOR, Filter, NATIVE, NO_FILTER, OURS};
 use crate::samples::Samples;
 
 /// The group of the samples.
@@ -16,7 +16,7 @@ pub const WORKERS: u32 = 32;
 pub const RSS: &str = "resident KiB";
 pub const READY: &str = "ready ms";
 /// The filters, in this order.
-pub const FILTERS: [&str; 5] = [NO_FILTER, EMPTY, FLOOR, OURS, BASELINE];
+pub const FILTERS: [&str; 6] = [NO_FILTER, NATIVE, EMPTY, FLOOR, OURS, BASELINE];
 
 /// Starts Envoy with each filter in turn, `rounds` times.
 pub fn measure(root: &Path, rounds: usize) -> Result<Samples> {
