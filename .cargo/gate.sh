@@ -7,6 +7,14 @@ if ! command -v cargo >/dev/null; then
     echo "error: cargo is not on PATH: install Rust, see https://rustup.rs" >&2
     exit 1
 fi
+# An older cargo cannot read the manifest, and only says that it lacks edition2024.
+needed=$(sed -n 's/^rust-version = "1\.\([0-9]*\)"$/\1/p' "$root/Cargo.toml")
+found=$(cargo --version)
+minor=${found#cargo 1.}
+if ((${minor%%.*} < needed)); then
+    echo "error: Rust 1.$needed or newer is needed, and this is $found: run rustup update, or see https://rustup.rs" >&2
+    exit 1
+fi
 quiet=(--quiet)
 if [[ ! -x ${CARGO_TARGET_DIR:-$root/target}/debug/gate ]]; then
     echo "gate: compiling the command; the first run takes some minutes" >&2

@@ -3,9 +3,13 @@
 
 use std::env;
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::mpsc;
+use std::thread;
 
 use header_gate_cli::build::artifact;
 use header_gate_cli::build::variant::Variant;
@@ -15,10 +19,6 @@ use header_gate_e2e::{error, module, policy, root, stdout};
 use header_gate_host::gate;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-const WASM_CONFIG: &str = "application/vnd.module.wasm.config.v1+json";
-const WASM_CONTENT: &str = "application/vnd.module.wasm.content.layer.v1+wasm";
 
 fn plugin() -> PathBuf {
     artifact(root(), &Variant::default()).unwrap()
@@ -84,44 +84,23 @@ impl Push {
     }
 }
 
-fn media_types(manifest: &Value) -> Vec<&str> {
-    let layers = manifest["layers"].as_array().unwrap();
-    layers.iter().map(|layer| layer["mediaType"].as_str().unwrap()).collect()
-}
-
-/// What `tar` prints about a gzip layer.
-fn tar(options: &[&str], layer: &[u8]) -> String {
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("layer.tar.gz");
-    fs::write(&file, layer).unwrap();
-    let mut tar = Command::new("tar");
-    tar.env("TZ", "UTC").arg("--gzip").arg("--file").arg(&file).args(options);
-    String::from_utf8_lossy(&tar.output().unwrap().stdout).into_owned()
-}
-
 #[test]
-fn the_image_is_one_layer_with_the_plugin_and_has_the_same_digest_each_time() {
+fn the_image_is_what_gateways_fetch_and_has_the_same_digest_each_time() {
     let registry = Registry::start();
+    let image = registry.image("gate");
     let first = Push::new(&[&registry.image("gate:a")]).plugin(&plugin()).succeeds();
     // A copy with another name, time and mode.
     let copy = TempDir::new().unwrap();
     let file = copy.path().join("other.wasm");
     fs::write(&file, fs::read(plugin()).unwrap()).unwrap();
     fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
-    assert_eq!(Push::new(&[&registry.image("gate")]).plugin(&file).succeeds(), first);
+    assert_eq!(Push::new(&[&image]).plugin(&file).succeeds(), first);
 
-    let manifest = registry.manifest(&first);
-    assert_eq!(registry.manifest(&registry.image(&format!("gate:{VERSION}"))), manifest);
-    assert_eq!(media_types(&manifest), [LAYER]);
-    let layer = registry.blob(&manifest["layers"][0]);
-    let wasm = fs::read(plugin()).unwrap();
-    let list = tar(&["--list", "--verbose", "--numeric-owner"], &layer);
-    let file: Vec<_> = list.split_whitespace().collect();
-    let size = wasm.len().to_string();
-    assert_eq!(file, ["-rw-r--r--", "0/0", &size, "1970-01-01", "00:00", "plugin.wasm"]);
-    assert_eq!(tar(&["--extract", "--to-stdout"], &layer), String::from_utf8_lossy(&wasm));
-
-    let config: Value = serde_json::from_slice(&registry.blob(&manifest["config"])).unwrap();
+    let (wasm, manifest) = registry.fetch(&first);
+    assert_eq!(wasm, fs::read(plugin()).unwrap());
+    assert_eq!(registry.fetch(&format!("{image}:{VERSION}")), (wasm, manifest.clone()));
+    let config = registry.blob(&image, &manifest["config"]);
+    let config: Value = serde_json::from_slice(&config).unwrap();
     let labels =
         LABELS.map(|(name, text)| (format!("org.opencontainers.image.{name}"), json!(text)));
     assert_eq!(config["config"]["Labels"], Value::from_iter(labels.clone()));
@@ -134,15 +113,14 @@ fn the_image_is_one_layer_with_the_plugin_and_has_the_same_digest_each_time() {
 }
 
 #[test]
-fn the_artifact_has_the_two_layers_that_istio_requires() {
+fn the_artifact_is_what_gateways_fetch() {
     let registry = Registry::start();
     let push = |tag| Push::new(&["--artifact", &registry.image(tag)]).plugin(&plugin()).succeeds();
     let pushed = push("gate:a");
     assert_eq!(pushed, push("gate:b"));
-    let manifest = registry.manifest(&pushed);
-    assert_eq!(media_types(&manifest), [WASM_CONFIG, WASM_CONTENT]);
-    assert_eq!(manifest["config"]["mediaType"], WASM_CONFIG);
-    assert_eq!(registry.blob(&manifest["layers"][1]), fs::read(plugin()).unwrap());
+    let (wasm, manifest) = registry.fetch(&pushed);
+    assert_eq!(wasm, fs::read(plugin()).unwrap());
+    assert_eq!(manifest["layers"].as_array().unwrap().len(), 2);
 }
 
 #[test]
@@ -157,7 +135,9 @@ fn credentials_come_from_the_docker_configuration() {
     push()
         .docker_config(&auths(json!({ "auth": "Z2F0ZTp3cm9uZw==" })))
         .fails("not authorized with these");
-    push().docker_config(&auths(json!({ "identitytoken": "x" }))).fails("an identity token cannot");
+    push()
+        .docker_config(&auths(json!({ "identitytoken": "x" })))
+        .fails("the identity token cannot be used; run docker login with a user name and a pass");
     push().docker_config(&json!("auths")).fails("config.json: Unable to read config");
     push()
         .credential_helper("echo broken >&2; exit 1")
@@ -167,6 +147,59 @@ fn credentials_come_from_the_docker_configuration() {
     let helper =
         r#"[ "${server%:*}" = 127.0.0.1 ] && echo '{ "Username": "gate", "Secret": "secret" }'"#;
     assert_eq!(push().credential_helper(helper).succeeds(), auth);
+    registry.fetch(&auth);
+}
+
+/// A server of tokens for `gate:secret` and the identity token `a/secret+`, and the requests it got.
+fn token_server() -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let realm = format!("http://{}/token", listener.local_addr().unwrap());
+    let (sender, requests) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut reader = BufReader::new(stream.unwrap());
+            let (mut request, mut length) = (String::new(), 0);
+            while reader.read_line(&mut request).unwrap() > 2 {
+                let line = request.lines().last().unwrap().to_ascii_lowercase();
+                length =
+                    line.strip_prefix("content-length: ").map_or(length, |n| n.parse().unwrap());
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            request.push_str(str::from_utf8(&body).unwrap());
+            let known = ["Basic Z2F0ZTpzZWNyZXQ=", "&refresh_token=a%2Fsecret%2B"];
+            let status = if known.iter().any(|k| request.contains(k)) {
+                "200 OK"
+            } else {
+                "401 Unauthorized"
+            };
+            let json = r#"{"token":"t","access_token":"t"}"#;
+            let answer = format!("HTTP/1.1 {status}\r\nconnection: close\r\n\r\n{json}");
+            reader.get_mut().write_all(answer.as_bytes()).unwrap();
+            sender.send(request).unwrap();
+        }
+    });
+    (realm, requests)
+}
+
+#[test]
+fn credentials_are_exchanged_for_tokens() {
+    let (realm, requests) = token_server();
+    let registry = Registry::with_tokens(&realm);
+    let image = registry.image("gate:1");
+    let push = |auth: Value| {
+        let config = json!({ "auths": { registry.address(): auth } });
+        Push::new(&[&image]).plugin(&plugin()).docker_config(&config)
+    };
+    push(json!({ "auth": "Z2F0ZTp3cm9uZw==" })).fails("not authorized with these credentials");
+    push(json!({ "identitytoken": "b" })).fails("the identity token cannot be used");
+    assert!(registry.is_empty());
+    let pushed = push(json!({ "auth": "Z2F0ZTpzZWNyZXQ=" })).succeeds();
+    assert_eq!(push(json!({ "identitytoken": "a/secret+" })).succeeds(), pushed);
+    registry.fetch(&pushed);
+    let expected = "grant_type=refresh_token&client_id=header-gate&service=a+registry\
+                    &scope=repository%3Ateam%2Fgate%3Apull%2Cpush&refresh_token=a%2Fsecret%2B";
+    assert!(requests.try_iter().any(|request| request.ends_with(expected)));
 }
 
 #[test]
@@ -178,7 +211,7 @@ fn the_digest_is_printed_even_if_it_cannot_be_written() {
     let output = push.credential_helper(script).run();
     let error = error(&output);
     assert!(error.contains("is pushed, but its digest is not written: cannot write"), "{error}");
-    registry.manifest(String::from_utf8(output.stdout).unwrap().trim_end());
+    registry.fetch(String::from_utf8(output.stdout).unwrap().trim_end());
 }
 
 #[test]
@@ -191,7 +224,7 @@ fn a_plugin_is_pushed_from_outside_the_checkout() {
     command.current_dir(folder.path()).env("DOCKER_CONFIG", folder.path());
     command.args(["--plain-http", "--plugin", "my.wasm", &registry.image("gate")]);
     let pushed = stdout(command.output().unwrap());
-    registry.manifest(pushed.trim_end());
+    registry.fetch(pushed.trim_end());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
@@ -202,18 +235,19 @@ fn a_policy_is_built_and_another_one_s_plugin_is_refused() {
     let args = ["--policy", file.to_str().unwrap(), &image];
     Push::new(&args).plugin(&plugin()).fails("contradicts ");
     assert!(registry.is_empty());
-    let manifest = registry.manifest(&Push::new(&args).succeeds());
-    let wasm = tar(&["--extract", "--to-stdout"], &registry.blob(&manifest["layers"][0]));
-    assert_eq!(wasm, String::from_utf8_lossy(&module(&Variant::default().with_policy(file))));
+    let (wasm, _) = registry.fetch(&Push::new(&args).succeeds());
+    assert_eq!(wasm, module(&Variant::default().with_policy(file)));
+}
+
+/// `benches/floor.wat` with `from` replaced by `to`.
+fn changed(from: &str, to: &str) -> Vec<u8> {
+    let floor = fs::read_to_string(root().join("benches/floor.wat")).unwrap();
+    assert!(floor.contains(from), "{from}");
+    wat::parse_str(floor.replacen(from, to, 1)).unwrap()
 }
 
 #[test]
 fn a_module_that_contradicts_the_policy_is_refused() {
-    let floor = fs::read_to_string(root().join("benches/floor.wat")).unwrap();
-    let changed = |from: &str, to: &str| {
-        assert!(floor.contains(from), "{from}");
-        wat::parse_str(floor.replacen(from, to, 1)).unwrap()
-    };
     let compare = "(i64.ne (i64.load (i32.const 8)) (i64.const 0x465757274))";
     let send = "(call $send";
     let default = policy(&Variant::default());
@@ -228,6 +262,11 @@ fn a_module_that_contradicts_the_policy_is_refused() {
         (changed("rust version", "Rust version"), "body"),
         (changed("text/plain", "text/html "), "headers"),
         (changed("(i32.const 403)", "(i32.const 401)"), "401"),
+        (
+            changed("403) (i32.const 0) (i32.const 0)", "403) (i32.const 20) (i32.const 5)"),
+            "details",
+        ),
+        (changed("(i32.const -1)", "(i32.const 0)"), "gRPC status 0"),
         (changed(send, "(unreachable) (call $send"), "unreachable"),
         (changed(send, "(loop (br 0)) (call $send"), "fuel"),
         (module(&Variant::baseline()), "trap"),
@@ -235,6 +274,27 @@ fn a_module_that_contradicts_the_policy_is_refused() {
         let error = format!("{:#}", gate::check(&wasm, &default).unwrap_err());
         assert!(error.contains(part), "{part}: {error}");
     }
+}
+
+#[test]
+fn a_module_that_breaks_the_contract_is_pushed_only_on_request() {
+    let registry = Registry::start();
+    let (folder, image) = (TempDir::new().unwrap(), registry.image("gate"));
+    let file = folder.path().join("my.wasm");
+    for (wasm, part) in [
+        (changed("\"memory\") 1 1", "\"memory\") 1 2"), "my.wasm breaks its contract: memory"),
+        (module(&Variant::sdk()), "--no-contract pushes it nevertheless"),
+    ] {
+        fs::write(&file, &wasm).unwrap();
+        Push::new(&[&image]).plugin(&file).fails(part);
+        assert!(registry.is_empty());
+    }
+    let pushed = Push::new(&["--no-contract", &image]).plugin(&file).succeeds();
+    assert_eq!(registry.fetch(&pushed).0, module(&Variant::sdk()));
+    // The contract of a log build allows its log.
+    fs::write(&file, module(&Variant::log())).unwrap();
+    Push::new(&[&image]).plugin(&file).succeeds();
+    Push::new(&["--no-contract", &image]).fails("--plugin <FILE>");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::fmt;
 use anyhow::{Context, Result, ensure};
 use elf::ElfBytes;
 use elf::abi::{
-    DF_1_NOW, DT_FLAGS_1, DT_INIT, DT_INIT_ARRAY, DT_NEEDED, DT_TEXTREL, PF_W, PF_X, PT_GNU_RELRO,
-    PT_GNU_STACK, PT_LOAD, STB_GLOBAL, STV_DEFAULT,
+    DT_INIT, DT_INIT_ARRAY, DT_NEEDED, DT_TEXTREL, PF_W, PF_X, PT_GNU_RELRO, PT_GNU_STACK, PT_LOAD,
+    STB_GLOBAL, STV_DEFAULT,
 };
 use elf::endian::AnyEndian;
 
@@ -73,15 +73,12 @@ impl Library {
                 _ => {}
             }
         }
-        let mut now = false;
         for entry in elf.dynamic().ok().flatten().context("not a shared library")? {
-            now |= entry.d_tag == DT_FLAGS_1 && entry.d_val() & u64::from(DF_1_NOW as u32) != 0;
             ensure!(entry.d_tag != DT_NEEDED, "needs another library");
             ensure!(entry.d_tag != DT_TEXTREL, "changes its code when it is loaded");
             let starts = [DT_INIT, DT_INIT_ARRAY].contains(&entry.d_tag);
             ensure!(!starts, "runs code when it is loaded");
         }
-        ensure!(now, "binds its imports late, so its memory stays writable");
         Ok(Self { bytes: file.len(), imports, events })
     }
 }
@@ -94,5 +91,66 @@ impl fmt::Display for Library {
         writeln!(f, "{:<20}{} of Envoy's dynamic-module ABI", "events", self.events)?;
         writeln!(f, "{:<20}none: no writable memory, no allocator, no start-up code", "state")?;
         writeln!(f, "{:<20}none", "libraries")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    use super::Library;
+
+    /// What `cc`, which links every Rust program, makes of a source in C.
+    fn compile(source: &str, arguments: &[&str]) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("libgate.so");
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-x", "c", "-Wl,-z,now", "-"]).args(arguments);
+        let mut cc = cc.arg("-o").arg(&file).stdin(Stdio::piped()).spawn().unwrap();
+        cc.stdin.take().unwrap().write_all(source.as_bytes()).unwrap();
+        assert!(cc.wait().unwrap().success());
+        std::fs::read(file).unwrap()
+    }
+
+    const GATE: &str = "int envoy_dynamic_module_callback_http_get_header(void);\n\
+        int envoy_dynamic_module_on_program_init(void)\n\
+        { return envoy_dynamic_module_callback_http_get_header(); }\n";
+
+    #[test]
+    fn a_library_that_has_what_a_gate_needs_is_one() {
+        let library = Library::inspect(&compile(GATE, &["-nostdlib"])).unwrap();
+        assert_eq!((library.imports.len(), library.events), (1, 1));
+    }
+
+    #[test]
+    fn a_library_with_more_is_refused() {
+        for (more, arguments, expected) in [
+            (
+                "int puts(char *); int envoy_dynamic_module_on_x(void) { return puts(0); }",
+                &["-nostdlib"][..],
+                "imports puts",
+            ),
+            ("int malloc(void) { return 0; }", &["-nostdlib"], "exports malloc"),
+            ("int envoy_dynamic_module_on_x;", &["-nostdlib"], "has memory that stays writable"),
+            (
+                "static int n; int envoy_dynamic_module_on_x(void) { return n++; }",
+                &["-nostdlib"],
+                "has memory that stays writable",
+            ),
+            (
+                "__attribute__((constructor)) static void f(void) {}",
+                &["-nostdlib"],
+                "runs code when it is loaded",
+            ),
+            ("", &["-nostdlib", "-Wl,-z,lazy"], "has memory that stays writable"),
+            ("", &["-nostdlib", "-Wl,-z,execstack"], "needs a stack that can be executed"),
+            ("", &["-Wl,--no-as-needed"], "imports "),
+        ] {
+            let error = Library::inspect(&compile(&format!("{GATE}{more}\n"), arguments));
+            let error = format!("{:#}", error.unwrap_err());
+            assert!(error.starts_with(expected), "{more} {arguments:?}: {error}");
+        }
+        assert!(Library::inspect(b"\0asm\x01\0\0\0").is_err());
     }
 }

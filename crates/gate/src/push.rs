@@ -8,7 +8,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{self, Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use header_gate_contract::{Contract, inspect};
 use header_gate_policy::Policy;
 use tempfile::NamedTempFile;
 
@@ -23,7 +24,7 @@ const PIN: &str = "deploy/image/kustomization.yaml";
 /// Pushes the plugin to a registry and prints REGISTRY/NAME@sha256:DIGEST.
 ///
 /// Builds the plugin from its policy, unless --plugin names one, and runs it first: a module that
-/// contradicts its policy is not pushed. The digest is also written to
+/// contradicts its policy, or breaks the contract of `gate verify`, is not pushed. The digest is also written to
 /// deploy/image/kustomization.yaml, which `kubectl apply -k` of the manifests includes.
 ///
 /// No docker, podman or buildah is needed. Credentials come from docker's configuration
@@ -46,16 +47,15 @@ pub struct Options {
     /// Push this module instead of building one; no checkout is needed then
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
+    /// Push a --plugin that keeps to no contract, such as one built with --features sdk
+    #[arg(long, requires = "plugin")]
+    no_contract: bool,
     /// Write the digest to this file [default: deploy/image/kustomization.yaml]
     #[arg(long, value_name = "FILE")]
     pin: Option<PathBuf>,
 }
 
-/// Runs `gate push`.
-///
-/// # Errors
-/// A bad option or policy, a plugin that cannot be built or contradicts its policy, or a registry that
-/// refuses the push. The digest is written only after the push has succeeded.
+/// Runs `gate push`. The digest is written only after the push has succeeded.
 pub fn run(options: Options) -> Result<()> {
     let reference = reference::parse(&options.image)?;
     // A build needs the checkout; a finished plugin is pushed from any folder.
@@ -65,13 +65,19 @@ pub fn run(options: Options) -> Result<()> {
     let default_pin = Some(base.join(PIN)).filter(|pin| pin.parent().is_some_and(Path::is_dir));
     let pin = options.pin.or(default_pin);
     pin.as_deref().map_or(Ok(()), check_writable)?;
-    let auth = registry::credentials(reference.registry())?;
+    let credential = registry::credentials(reference.registry())?;
 
-    let plugin = options.plugin.map_or_else(|| build_plugin(&base, &policy_file), Ok)?;
-    let wasm = read_plugin(&plugin, &policy, &policy_file)?;
+    let plugin = match options.plugin {
+        Some(file) => file,
+        None => {
+            build::warn(&policy, &policy_file, false)?;
+            build_plugin(&base, &policy_file)?
+        }
+    };
+    let wasm = read_plugin(&plugin, &policy, &policy_file, !options.no_contract)?;
     let image = if options.artifact { Image::artifact(&wasm) } else { Image::layered(&wasm)? };
     eprintln!("gate: pushing {reference}");
-    registry::push(&reference, &image, &auth, options.plain_http)
+    registry::push(&reference, &image, credential, options.plain_http)
         .with_context(|| format!("cannot push {reference}"))?;
 
     let (registry, repository) = (reference.registry(), reference.repository());
@@ -91,8 +97,7 @@ pub fn run(options: Options) -> Result<()> {
 /// Fails if `file` cannot be written, before anything is pushed.
 fn check_writable(file: &Path) -> Result<()> {
     let place = file.display();
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = build::folder(file);
     ensure!(folder.is_dir(), "cannot write {place}: there is no folder {}", folder.display());
     ensure!(!file.is_dir(), "cannot write {place}: it is a folder");
     NamedTempFile::new_in(folder).map(drop).with_context(|| format!("cannot write {place}"))
@@ -104,12 +109,21 @@ fn build_plugin(root: &Path, policy: &Path) -> Result<PathBuf> {
     build::artifact(root, &variant.normalized(root))
 }
 
-/// The bytes of a module that decides as `policy` says.
-fn read_plugin(file: &Path, policy: &Policy, policy_file: &Path) -> Result<Vec<u8>> {
+/// The bytes of a module that decides as `policy` says, and keeps to its contract if that is `held`.
+fn read_plugin(file: &Path, policy: &Policy, policy_file: &Path, held: bool) -> Result<Vec<u8>> {
     let (plugin, policy_file) = (file.display(), policy_file.display());
     let wasm = fs::read(file)
         .with_context(|| format!("cannot read the plugin {plugin} (./build.sh builds one)"))?;
-    header_gate_contract::inspect(&wasm).with_context(|| format!("{plugin} is not a plugin"))?;
+    let properties = inspect(&wasm).with_context(|| format!("{plugin} is not a plugin"))?;
+    let log = properties.imports.iter().any(|import| import.name == "env.proxy_log");
+    let violations = properties.violations(&Contract::of(policy, log));
+    if let (Some(first), true) = (violations.first(), held) {
+        let more = violations.len() - 1;
+        bail!(
+            "{plugin} breaks its contract: {first} (and {more} more; `gate verify` lists them); \
+             --no-contract pushes it nevertheless"
+        );
+    }
     header_gate_host::gate::check(&wasm, policy).with_context(|| {
         format!("{plugin} contradicts {policy_file} (--policy FILE names another policy)")
     })?;
@@ -119,7 +133,6 @@ fn read_plugin(file: &Path, policy: &Policy, policy_file: &Path) -> Result<Vec<u
 /// A component for deploy/*/kustomization.yaml that sets the image to `image`, a reference with a
 /// digest. Kustomize's own `images` reaches the images of containers only; a patch reaches every
 /// resource.
-#[must_use]
 pub fn kustomization(image: &str) -> String {
     format!(
         "\

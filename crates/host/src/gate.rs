@@ -58,13 +58,15 @@ fn passes(vm: &mut Vm, policy: &Policy, value: &[u8]) -> Result<()> {
 
 fn denied(vm: &mut Vm, policy: &Policy, value: Option<&[u8]>) -> Result<()> {
     let Outcome { action, response, .. } = ask(vm, policy, value)?;
-    let LocalResponse { status, headers, body, .. } = response.context("is not denied")?;
+    let seen = response.context("is not denied")?;
     ensure!(action != crate::CONTINUE, "is answered, and passes as well");
-    let deny = &policy.deny;
-    ensure!(status == u32::from(deny.status), "is denied with {status}, not {}", deny.status);
-    ensure!(body == deny.body.as_bytes(), "is denied with another body");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let pairs: Vec<_> = headers.iter().map(|(name, value)| (text(name), text(value))).collect();
-    ensure!(pairs == deny.headers, "is denied with other headers");
+    let expected = LocalResponse::of(policy);
+    let (status, grpc) = (seen.status, seen.grpc_status);
+    ensure!(status == expected.status, "is denied with {status}, not {}", expected.status);
+    ensure!(seen.body == expected.body, "is denied with another body");
+    ensure!(seen.headers == expected.headers, "is denied with other headers");
+    let [ours, policys] = [&seen, &expected].map(|it| String::from_utf8_lossy(&it.details));
+    ensure!(ours == policys, "is denied with the details {ours:?}, not {policys:?}");
+    ensure!(grpc == expected.grpc_status, "is denied with gRPC status {grpc}, not the gateway's");
     Ok(())
 }

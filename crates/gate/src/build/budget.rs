@@ -1,5 +1,6 @@
 //! What a request costs in counts that repeat exactly, measured in the embedded host.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -8,13 +9,12 @@ use header_gate_host::Plugin;
 use header_gate_policy::Policy;
 
 use crate::build::builder::{Builder, artifact};
-use crate::build::ledger::{Entry, FILE, Ledger};
+use crate::build::ledger::{Entry, Ledger};
 use crate::build::variant::Variant;
 
 /// The measured paths: an accepted value, a wrong value of the same size, no header.
 pub const PATHS: [&str; 3] = ["allow", "wrong value", "no header"];
 
-/// Measures the artifact of `variant`.
 pub fn measure(root: &Path, variant: &Variant, wasm: &[u8]) -> Result<Entry> {
     let file = variant.policy_file(root).unwrap_or_else(|| root.join("policy.toml"));
     let policy = Policy::read(&file)?;
@@ -47,31 +47,18 @@ fn settled(plugin: &Plugin, value: Option<&[u8]>) -> Result<(u64, u64)> {
     bail!("the cost of a request does not settle")
 }
 
-/// Measures every variant. Returns a line for each difference to the ledger, or with `bless` writes a
-/// new one, and returns what it changed.
-pub fn compare(root: &Path, bless: bool) -> Result<Vec<String>> {
-    let file = root.join(FILE);
-    let old = match Ledger::read(&file) {
-        Err(_) if bless => Ledger::default(),
-        old => old?,
-    };
+/// Measures every variant: the ledger that this makes, and what `old` says otherwise.
+pub fn compare(root: &Path, old: &Ledger) -> Result<(Ledger, Vec<String>)> {
     let toolchain = Some(Builder::new(root)?.toolchain()?);
-    let mut new = Ledger { toolchain, ..Ledger::default() };
-    let mut differences = Vec::new();
+    let (mut now, mut std) = (Ledger { toolchain, ..Ledger::default() }, BTreeSet::new());
     for variant in Variant::all(root)? {
         let key = variant.ledger_key(root).context("a variant that is not tracked")?;
-        let now = measure(root, &variant, &fs::read(artifact(root, &variant)?)?)?;
-        match old.variant.get(&key) {
-            Some(entry) if *entry == now => {}
-            Some(entry) => differences.push(format!("{key}: {now}; {FILE} has {entry}")),
-            None => differences.push(format!("{key}: {now}; {FILE} has no entry")),
+        let entry = measure(root, &variant, &fs::read(artifact(root, &variant)?)?)?;
+        if variant.needs_std() {
+            std.insert(key.clone());
         }
-        new.variant.insert(key, now);
+        now.variant.insert(key, entry);
     }
-    let gone = old.variant.keys().filter(|&key| !new.variant.contains_key(key));
-    differences.extend(gone.map(|key| format!("{key} is in {FILE}, but not a variant")));
-    if bless {
-        new.write(&file)?;
-    }
-    Ok(differences)
+    let differences = old.differences(&now, &std);
+    Ok((now, differences))
 }

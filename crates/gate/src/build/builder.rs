@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 use header_gate_contract::{Properties, beyond_mvp, inspect};
@@ -18,18 +18,18 @@ use crate::build::variant::Variant;
 use crate::build::wasm_opt::WasmOpt;
 
 /// What decides the bytes of an artifact, beside the variant and the tools.
-const INPUTS: [&str; 8] = [
+const INPUTS: [&str; 9] = [
     ".cargo/config.toml",
     "Cargo.lock",
     "Cargo.toml",
     "baseline",
     "build.rs",
     "crates/gate/src/build",
-    "crates/policy",
+    "crates/policy/Cargo.toml",
+    "crates/policy/src",
     "src",
 ];
 
-/// Builds variants of the plugin in one checkout.
 pub struct Builder {
     root: PathBuf,
     toolchain: Toolchain,
@@ -38,18 +38,7 @@ pub struct Builder {
     pub verbose: bool,
 }
 
-/// A verified plugin.
-pub struct Artifact {
-    /// The module.
-    pub wasm: Vec<u8>,
-    /// What it can do.
-    pub properties: Properties,
-    /// Where it is cached.
-    pub file: PathBuf,
-}
-
 impl Builder {
-    /// Finds or installs the tools for the checkout in `root`.
     pub fn new(root: &Path) -> Result<Self> {
         let root = root.canonicalize().with_context(|| root.display().to_string())?;
         let toolchain = Toolchain::find_or_install()?;
@@ -62,8 +51,8 @@ impl Builder {
         Ok(format!("{}, wasm-opt {}", self.toolchain.version()?, self.wasm_opt.version))
     }
 
-    /// Builds and verifies `variant`, and caches it.
-    pub fn build(&self, variant: &Variant) -> Result<Artifact> {
+    /// Builds, verifies and caches `variant`: the module, and what it can do.
+    pub fn build(&self, variant: &Variant) -> Result<(Vec<u8>, Properties)> {
         variant.contract(&self.root)?;
         let _lock = self.lock("target/wasm")?;
         let file = self.cached(variant)?;
@@ -71,29 +60,31 @@ impl Builder {
         let optimised = NamedTempFile::with_suffix_in(".wasm", self.root.join("target/wasm"))?;
         let mvp = beyond_mvp(&fs::read(&module)?).is_none();
         self.wasm_opt.run(&module, optimised.path(), mvp)?;
-        let artifact = self.verify(variant, fs::read(optimised.path())?, file)?;
-        ensure!(artifact.file == self.cached(variant)?, "the sources changed during the build");
-        let folder = artifact.file.parent().context("the cache has no folder")?;
+        let wasm = fs::read(optimised.path())?;
+        let properties = self.verify(variant, &wasm)?;
+        ensure!(file == self.cached(variant)?, "the sources changed during the build");
+        let folder = file.parent().context("the cache has no folder")?;
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        put(&artifact.file, &artifact.wasm)?;
-        Ok(artifact)
+        put(&file, &wasm)?;
+        Ok((wasm, properties))
     }
 
     /// The artifact of `variant` from the cache, or built now. A cached one is verified again.
-    pub fn cached_or_build(&self, variant: &Variant) -> Result<Artifact> {
+    fn cached_or_build(&self, variant: &Variant) -> Result<PathBuf> {
         // Who waits here finds in the cache what the other process has built.
         let _lock = self.lock("target/artifacts")?;
         let file = self.cached(variant)?;
         match fs::read(&file) {
-            Ok(wasm) => self.verify(variant, wasm, file),
-            Err(_) => self.build(variant),
+            Ok(wasm) => drop(self.verify(variant, &wasm)?),
+            Err(_) => drop(self.build(variant)?),
         }
+        Ok(file)
     }
 
     /// The place in the cache: its folder is named by a hash of all that decides the module's bytes.
-    fn cached(&self, variant: &Variant) -> Result<PathBuf> {
+    pub fn cached(&self, variant: &Variant) -> Result<PathBuf> {
         let mut key = Sha256::new();
-        let features = variant.features();
+        let features = variant.features().join(",");
         key.update([&*self.toolchain()?, variant.package(), &features].join("\0"));
         for path in INPUTS.iter().map(Path::new) {
             hash(&mut key, &self.root, path)?;
@@ -101,20 +92,17 @@ impl Builder {
         if let Some(policy) = variant.policy_file(&self.root) {
             key.update(fs::read(&policy).with_context(|| policy.display().to_string())?);
         }
-        let key: String = key.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        let folder = self.root.join("target/artifacts").join(key);
+        let folder = self.root.join(format!("target/artifacts/{:x}", key.finalize()));
         Ok(folder.join(variant.file_name()))
     }
 
-    fn verify(&self, variant: &Variant, wasm: Vec<u8>, file: PathBuf) -> Result<Artifact> {
-        let properties = inspect(&wasm)?;
-        if let Some(contract) = variant.contract(&self.root)? {
-            let violations = properties.violations(&contract);
-            if !violations.is_empty() {
-                bail!("{} breaks its contract: {}", variant.name(), violations.join("; "));
-            }
-        }
-        Ok(Artifact { wasm, properties, file })
+    fn verify(&self, variant: &Variant, wasm: &[u8]) -> Result<Properties> {
+        let (properties, contract) = (inspect(wasm)?, variant.contract(&self.root)?);
+        let violations =
+            contract.map_or_else(Vec::new, |contract| properties.violations(&contract));
+        let name = variant.name();
+        ensure!(violations.is_empty(), "{name} breaks its contract: {}", violations.join("; "));
+        Ok(properties)
     }
 
     fn compile(&self, variant: &Variant) -> Result<PathBuf> {
@@ -123,7 +111,7 @@ impl Builder {
         cargo.args(["--package", variant.package(), "--lib"]);
         // With the manifest's rlib beside it, cargo leaves out link-time optimisation.
         cargo.args(["--crate-type", "cdylib", "--target-dir"]).arg(&folder);
-        cargo.args(["--features", &variant.features()]);
+        cargo.args(variant.features().iter().map(|feature| format!("--features={feature}")));
         if let Some(policy) = variant.policy_file(&self.root) {
             cargo.env("HEADER_GATE_POLICY", policy.canonicalize()?);
         }
@@ -150,13 +138,10 @@ impl Builder {
 
 /// The file with the artifact of `variant`, for tests and tools.
 pub fn artifact(root: &Path, variant: &Variant) -> Result<PathBuf> {
-    static BUILDERS: Mutex<BTreeMap<PathBuf, Arc<Builder>>> = Mutex::new(BTreeMap::new());
+    static BUILDERS: Mutex<BTreeMap<PathBuf, Builder>> = Mutex::new(BTreeMap::new());
     let mut builders = BUILDERS.lock().unwrap_or_else(PoisonError::into_inner);
-    let builder = match builders.get(root) {
-        Some(builder) => builder.clone(),
-        None => Arc::new(Builder { verbose: false, ..Builder::new(root)? }),
-    };
-    builders.insert(root.to_owned(), builder.clone());
-    drop(builders);
-    Ok(builder.cached_or_build(variant)?.file)
+    if !builders.contains_key(root) {
+        builders.insert(root.to_owned(), Builder { verbose: false, ..Builder::new(root)? });
+    }
+    builders[root].cached_or_build(variant)
 }

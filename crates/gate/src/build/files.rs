@@ -7,14 +7,18 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
+/// The folder that `file` is in.
+pub fn folder(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes `file` atomically: a reader finds the old content or the new one.
 pub fn put(file: &Path, content: &[u8]) -> Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let place = || format!("cannot write {}", file.display());
-    let mut new = builder.tempfile_in(folder.unwrap_or(Path::new("."))).with_context(place)?;
+    let mut new = builder.tempfile_in(folder(file)).with_context(place)?;
     new.write_all(content).with_context(place)?;
     // The other part of its error says the same again.
     new.persist(file).map_err(|error| error.error).with_context(place)?;

@@ -9,17 +9,16 @@ pub mod toolchain;
 pub mod variant;
 pub mod wasm_opt;
 
-use std::collections::BTreeSet;
 use std::env;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use header_gate_policy::Policy;
 
-pub use builder::{Artifact, Builder, artifact};
-pub use files::put;
+pub use builder::{Builder, artifact};
+pub use files::{folder, put};
 use ledger::{FILE, Ledger};
-use variant::Variant;
+use variant::{DEFAULT_POLICY, Variant};
 
 /// Builds the plugin: compiles, optimises, verifies, and compares its size with ledger.toml
 ///
@@ -30,7 +29,8 @@ use variant::Variant;
 #[derive(Debug, Default, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Options {
-    /// log (lines in the host's log), sdk (on the proxy-wasm SDK), or both: sdk,log
+    /// log (lines in the host's log), sdk (on the proxy-wasm SDK), or both: sdk,log; native (a shared
+    /// library for Envoy's dynamic modules)
     #[arg(long, value_name = "LIST")]
     pub features: Option<String>,
     /// Rule and answer [default: policy.toml of the checkout]
@@ -39,61 +39,87 @@ pub struct Options {
     /// Where to write the plugin [default: plugin.wasm, plugin-sdk.wasm, ... of the checkout]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// With --features native: another target of the Rust toolchain on PATH than this machine
+    #[arg(long, value_name = "TRIPLE")]
+    pub target: Option<String>,
     /// Build every variant: fronts and features, policies/*.toml, the SDK baseline
     #[arg(long, conflicts_with_all = ["features", "policy", "out"])]
     pub all: bool,
     /// Write size, fuel and crossings into ledger.toml instead of failing where the size grew
     #[arg(long)]
     pub bless: bool,
+    /// Fail where a policy would work, and may surprise, instead of printing a warning
+    #[arg(long)]
+    pub strict: bool,
 }
 
-/// Runs `gate build` in the checkout.
 pub fn run(options: Options) -> Result<()> {
     run_in(&crate::checkout()?, &options)
 }
 
-/// Runs `gate build` in the checkout at `root`.
 pub fn run_in(root: &Path, options: &Options) -> Result<()> {
+    if options.features.as_deref() == Some("native") {
+        return options.build_native(root);
+    }
+    ensure!(options.target.is_none(), "--target is for --features native");
     let targets = options.targets(root)?;
-    for (variant, out) in &targets {
+    for (out, variant) in &targets {
         variant.contract(root)?;
-        let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if folder.is_some_and(|folder| !folder.is_dir()) || out.is_dir() {
-            bail!("--out {}: its folder does not exist, or it is a folder", out.display());
-        }
+        check_out(out)?;
+    }
+    let mut policies: Vec<_> =
+        targets.iter().filter_map(|(_, variant)| variant.policy_file(root)).collect();
+    policies.dedup();
+    for file in &policies {
+        let named = options.policy.as_ref().unwrap_or(file);
+        warn(&Policy::read(named)?, named, options.strict)?;
     }
     let file = root.join(FILE);
     let rewrite = options.all && options.bless;
-    let mut ledger = if rewrite { Ledger::default() } else { Ledger::read(&file)? };
+    // A damaged one is no reason not to write a new one.
+    let mut ledger = match Ledger::read(&file) {
+        Err(_) if rewrite => Ledger::default(),
+        ledger => ledger?,
+    };
     let builder = Builder::new(root)?;
     let toolchain = builder.toolchain()?;
     let other = ledger.toolchain().filter(|&other| other != toolchain).map(str::to_owned);
-    if let (Some(other), true) = (&other, options.bless) {
+    if let (Some(other), true, false) = (&other, options.bless, rewrite) {
         bail!("{FILE} was made with {other}, this is {toolchain}: run `./build.sh --all --bless`");
     }
-    let mut built = Vec::new();
-    for (variant, out) in targets {
-        eprintln!("gate: building {}", variant.name());
-        built.push((builder.build(&variant)?, variant, out));
+    let (mut built, mut lines, mut grown) = (Vec::new(), Vec::new(), Vec::new());
+    for (out, variant) in targets {
+        let name = variant.name();
+        eprintln!("gate: building {name}");
+        let (wasm, properties) = builder.build(&variant)?;
+        let (bytes, gzip, key) = (wasm.len() as u64, properties.gzip, variant.ledger_key(root));
+        let note = ledger.compare_size(key.as_deref(), bytes, other.is_none());
+        let note = note.unwrap_or_else(|grew| {
+            grown.push(format!("{name} grew: {grew}"));
+            format!(", {grew}")
+        });
+        lines.push(format!("{name:<20}{bytes:>6} bytes, {gzip:>6} gzip{note}"));
+        built.push((wasm, properties, variant, out));
     }
-    let (mut lines, wrong) = compare(root, options.all, &built, &ledger, other.is_some());
-    if !wrong.is_empty() && !options.bless {
-        bail!("{}; if that is intended, add --bless", wrong.join("; "));
+    if !grown.is_empty() && !options.bless {
+        bail!("{}; if that is intended, add --bless", grown.join("; "));
     }
     if rewrite {
-        lines.extend(budget::compare(root, true)?);
+        let (now, differences) = budget::compare(root, &ledger)?;
+        lines.extend(differences);
+        now.write(&file)?;
     } else if options.bless {
-        for (artifact, variant, _) in &built {
+        for (wasm, _, variant, _) in &built {
             let key = variant.ledger_key(root).context("--bless: this variant is not tracked")?;
-            ledger.variant.insert(key, budget::measure(root, variant, &artifact.wasm)?);
+            ledger.variant.insert(key, budget::measure(root, variant, wasm)?);
         }
         ledger.write(&file)?;
     }
-    for (artifact, _, out) in &built {
-        put(out, &artifact.wasm)?;
+    for (wasm, _, _, out) in &built {
+        put(out, wasm)?;
     }
-    if let [(artifact, _, out)] = &built[..] {
-        print!("{}", artifact.properties);
+    if let [(_, properties, _, out)] = &built[..] {
+        print!("{properties}");
         println!("{:<20}{}", "file", out.display());
     }
     if let Some(other) = other {
@@ -103,51 +129,43 @@ pub fn run_in(root: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Compares sizes with the ledger: a line for each variant, and what is wrong.
-fn compare(
-    root: &Path,
-    all: bool,
-    built: &[(Artifact, Variant, PathBuf)],
-    ledger: &Ledger,
-    other_toolchain: bool,
-) -> (Vec<String>, Vec<String>) {
-    let (mut lines, mut wrong, mut tracked) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for (artifact, variant, _) in built {
-        let (name, bytes) = (variant.name(), artifact.wasm.len() as u64);
-        let key = variant.ledger_key(root);
-        let note = match key.as_ref().map(|key| ledger.bytes(key)) {
-            None => ", not tracked".to_owned(),
-            Some(None) => {
-                wrong.extend(all.then(|| format!("{name} has no entry in {FILE}")));
-                ", new".to_owned()
-            }
-            Some(Some(entry)) if entry == bytes => String::new(),
-            Some(Some(entry)) if other_toolchain => format!(", {entry} in the ledger"),
-            Some(Some(entry)) if entry < bytes => {
-                wrong.push(format!("{name} grew: {FILE} has {entry} bytes, now {bytes}"));
-                format!(", grew from {entry}")
-            }
-            Some(Some(entry)) => format!(", shrank from {entry} (--bless records it)"),
-        };
-        lines.push(format!(
-            "{name:<20}{bytes:>6} bytes, {:>6} gzip{note}",
-            artifact.properties.gzip
-        ));
-        tracked.extend(key);
-    }
-    let keys = ledger.variant.keys().filter(|&key| all && !tracked.contains(key));
-    wrong.extend(keys.map(|key| format!("{FILE} lists {key}, which is not a variant")));
-    (lines, wrong)
+fn check_out(out: &Path) -> Result<()> {
+    let place = folder(out).is_dir() && !out.is_dir();
+    ensure!(place, "--out {}: its folder does not exist, or it is a folder", out.display());
+    Ok(())
+}
+
+/// Prints what may surprise in the policy of `file`; an error if `strict`.
+pub fn warn(policy: &Policy, file: &Path, strict: bool) -> Result<()> {
+    let (warnings, file) = (policy.warnings(), file.display());
+    ensure!(!strict || warnings.is_empty(), "{file}: {} (--strict)", warnings.join("; "));
+    warnings.iter().for_each(|warning| eprintln!("warning: {file}: {warning}"));
+    Ok(())
 }
 
 impl Options {
-    /// The variants to build, and the files to write.
-    fn targets(&self, root: &Path) -> Result<Vec<(Variant, PathBuf)>> {
+    fn build_native(&self, root: &Path) -> Result<()> {
+        ensure!(
+            !self.bless,
+            "--bless: {FILE} tracks no native gate, whose size depends on the linker"
+        );
+        let file = self.policy.clone().unwrap_or_else(|| root.join(DEFAULT_POLICY));
+        warn(&Policy::read(&file)?, &file, self.strict)?;
+        let name = native::file_name(self.policy.as_deref());
+        let out = self.out.clone().unwrap_or_else(|| root.join(&name));
+        check_out(&out)?;
+        eprintln!("gate: building {name}");
+        let (library, properties) = native::build(root, &file, self.target.as_deref())?;
+        put(&out, &library)?;
+        print!("{properties}");
+        println!("{:<20}{}", "file", out.display());
+        Ok(())
+    }
+
+    fn targets(&self, root: &Path) -> Result<Vec<(PathBuf, Variant)>> {
         if self.all {
-            let all = Variant::all(root)?.into_iter();
-            return Ok(all
-                .map(|variant| (variant.clone(), root.join(variant.file_name())))
-                .collect());
+            let file = |variant: Variant| (root.join(variant.file_name()), variant);
+            return Ok(Variant::all(root)?.into_iter().map(file).collect());
         }
         let mut variant = Variant::with_features(self.features.as_deref().unwrap_or_default())?;
         if let Some(policy) = &self.policy {
@@ -156,6 +174,6 @@ impl Options {
             variant = variant.with_policy(env::current_dir()?.join(policy)).normalized(root);
         }
         let out = self.out.clone().unwrap_or_else(|| root.join(variant.file_name()));
-        Ok(vec![(variant, out)])
+        Ok(vec![(out, variant)])
     }
 }

@@ -9,10 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use header_gate_system::{command, install};
 
-/// The compilation target.
 pub const TARGET: &str = "wasm32-wasip1";
 
 const SETTING: &str = "HEADER_GATE_TOOLCHAIN";
@@ -25,7 +24,6 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_SOURCES: &str = "/usr/lib/rustlib/src/rust";
 const DEBIAN_LIBC: &str = "/usr/lib/wasm32-wasi";
 
-/// A toolchain that can compile the plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Toolchain {
     /// The one on PATH, with a compiled standard library for the target.
@@ -35,7 +33,6 @@ pub enum Toolchain {
 }
 
 impl Toolchain {
-    /// Finds a toolchain, or installs one.
     pub fn find_or_install() -> Result<Self> {
         let debian_only = match env::var(SETTING) {
             Err(env::VarError::NotPresent) => false,
@@ -65,7 +62,6 @@ impl Toolchain {
         })
     }
 
-    /// The name and version of rustc.
     pub fn version(self) -> Result<String> {
         let rustc = if self == Self::Debian { DEBIAN_RUSTC } else { "rustc" };
         command::ask(command::cargo(rustc).arg("-V"))
@@ -103,14 +99,11 @@ fn cargo_home() -> Option<PathBuf> {
 
 /// Whether the rustc on PATH has a compiled `core` for the target.
 fn path_has_target() -> bool {
-    let sysroot = command::ask(command::cargo("rustc").args(["--print", "sysroot"]));
-    let files = sysroot.context("no rustc").and_then(|sysroot| {
-        let lib = Path::new("lib/rustlib").join(TARGET).join("lib");
-        Ok(fs::read_dir(Path::new(&sysroot).join(lib))?)
-    });
-    files.is_ok_and(|files| {
-        files.flatten().any(|file| file.file_name().to_string_lossy().starts_with("libcore-"))
-    })
+    let mut rustc = command::cargo("rustc");
+    rustc.args(["--print", "target-libdir", "--target", TARGET]);
+    let files = command::ask(&mut rustc).ok().and_then(|folder| fs::read_dir(folder).ok());
+    let mut names = files.into_iter().flatten().flatten().map(|file| file.file_name());
+    names.any(|name| name.to_string_lossy().starts_with("libcore-"))
 }
 
 fn debian_is_complete() -> bool {

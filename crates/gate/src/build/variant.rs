@@ -1,5 +1,6 @@
 //! Which plugin to build: its front, features and policy.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,9 +9,8 @@ use header_gate_contract::Contract;
 use header_gate_policy::Policy;
 
 /// The policy that a plugin has unless another is named, relative to the checkout.
-const DEFAULT_POLICY: &str = "policy.toml";
+pub(crate) const DEFAULT_POLICY: &str = "policy.toml";
 
-/// A plugin that this repository can build.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Variant {
     front: Front,
@@ -28,17 +28,14 @@ enum Front {
 }
 
 impl Variant {
-    /// The default front with feature `log`.
     pub fn log() -> Self {
         Self { log: true, ..Self::default() }
     }
 
-    /// The front on the SDK.
     pub fn sdk() -> Self {
         Self { front: Front::Sdk, ..Self::default() }
     }
 
-    /// The front on the SDK with feature `log`.
     pub fn sdk_log() -> Self {
         Self { log: true, ..Self::sdk() }
     }
@@ -48,7 +45,6 @@ impl Variant {
         Self { front: Front::Baseline, ..Self::default() }
     }
 
-    /// The same front and features with another policy file.
     pub fn with_policy(self, policy: impl Into<PathBuf>) -> Self {
         Self { policy: Some(policy.into()), ..self }
     }
@@ -86,19 +82,13 @@ impl Variant {
 
     /// `default`, or the name of the policy and the features, joined by dashes.
     pub fn name(&self) -> String {
-        let policy = self.policy.as_deref().and_then(Path::file_stem);
-        let policy = policy.map(|stem| stem.to_string_lossy().into_owned());
-        let front = match self.front {
-            Front::Abi => None,
-            Front::Sdk => Some("sdk"),
-            Front::Baseline => Some("baseline"),
-        };
-        let parts = [policy.as_deref(), front, self.log.then_some("log")];
-        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        let policy = self.policy.as_deref().and_then(Path::file_stem).map(OsStr::to_string_lossy);
+        let baseline = (self.front == Front::Baseline).then_some("baseline");
+        let mut parts: Vec<_> = policy.as_deref().into_iter().chain(baseline).collect();
+        parts.extend(self.features());
         if parts.is_empty() { "default".to_owned() } else { parts.join("-") }
     }
 
-    /// The file name of its artifact.
     pub fn file_name(&self) -> String {
         if *self == Self::default() {
             "plugin.wasm".to_owned()
@@ -137,23 +127,17 @@ impl Variant {
         Ok((self.front == Front::Abi).then(|| Contract::of(&policy, self.log)))
     }
 
-    /// The package to compile.
-    pub(crate) fn package(&self) -> &'static str {
-        match self.front {
-            Front::Baseline => "header-gate-baseline",
-            Front::Abi | Front::Sdk => "header-gate",
-        }
+    pub(super) fn package(&self) -> &'static str {
+        if self.front == Front::Baseline { "header-gate-baseline" } else { "header-gate" }
     }
 
-    /// The features to compile it with.
-    pub(crate) fn features(&self) -> String {
-        let front = (self.front == Front::Sdk).then_some("sdk");
-        let features = [front, self.log.then_some("log")];
-        features.into_iter().flatten().collect::<Vec<_>>().join(",")
+    pub(super) fn features(&self) -> Vec<&'static str> {
+        let sdk = (self.front == Front::Sdk).then_some("sdk");
+        sdk.into_iter().chain(self.log.then_some("log")).collect()
     }
 
     /// Whether it links Rust's standard library.
-    pub(crate) fn needs_std(&self) -> bool {
+    pub(super) fn needs_std(&self) -> bool {
         self.front != Front::Abi
     }
 }

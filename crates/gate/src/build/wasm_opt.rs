@@ -5,31 +5,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use header_gate_system::{command, install};
 
-const OPTIONS: [&str; 6] = [
-    "-Oz",
-    "--converge",
-    "--strip-debug",
-    "--strip-producers",
-    "--strip-target-features",
-    "--mvp-features",
-];
+const OPTIONS: &str =
+    "-Oz --converge --strip-debug --strip-producers --strip-target-features --mvp-features";
 
 /// What rustup's compiled standard library uses beyond WebAssembly 1.0.
-const STD_FEATURES: [&str; 4] = [
-    "--enable-bulk-memory",
-    "--enable-mutable-globals",
-    "--enable-nontrapping-float-to-int",
-    "--enable-sign-ext",
-];
+const STD_FEATURES: &str = "--enable-bulk-memory --enable-mutable-globals \
+                            --enable-nontrapping-float-to-int --enable-sign-ext";
 
-/// A wasm-opt that runs.
 #[derive(Clone, Debug)]
 pub struct WasmOpt {
     program: PathBuf,
-    /// The number of its version, such as `132`.
+    /// Such as `132`.
     pub version: String,
 }
 
@@ -40,39 +29,35 @@ impl WasmOpt {
             return Self::at(Path::new(&named))
                 .with_context(|| format!("WASM_OPT={} is not wasm-opt", named.display()));
         }
-        let npm = || Self::at(&install::npm(root, "binaryen")?.join("node_modules/.bin/wasm-opt"));
-        let path = || Self::at(Path::new("wasm-opt"));
-        let cargo = || Self::at(&install::cargo(root, "wasm-opt", "0.116.1", "wasm-opt")?);
-        // Each is tried only if the ones before it fail.
-        let pinned = match npm() {
-            Ok(found) => return Ok(found),
-            Err(error) => error,
-        };
-        if let Ok(found) = path() {
-            let version = &found.version;
-            eprintln!(
-                "gate: {pinned:#}; using wasm-opt {version} on PATH, which makes other bytes"
-            );
+        let npm = install::npm(root, "binaryen")
+            .and_then(|folder| Self::at(&folder.join("node_modules/.bin/wasm-opt")));
+        let Err(pinned) = npm else { return npm };
+        if let Ok(found) = Self::at(Path::new("wasm-opt")) {
+            let on_path = format!("using wasm-opt {} on PATH", found.version);
+            eprintln!("gate: {pinned:#}; {on_path}, which makes other bytes");
             return Ok(found);
         }
-        cargo()
+        install::cargo(root, "wasm-opt", "0.116.1", "wasm-opt")
+            .and_then(|program| Self::at(&program))
             .map_err(|error| anyhow!("no wasm-opt: {pinned:#}; {error:#}; or name one in WASM_OPT"))
     }
 
     fn at(program: &Path) -> Result<Self> {
         let answer = command::ask(Command::new(program).arg("--version"))?;
-        match answer.split_whitespace().collect::<Vec<_>>()[..] {
-            ["wasm-opt", "version", version, ..] => {
-                Ok(Self { program: program.to_owned(), version: version.to_owned() })
-            }
-            _ => bail!("{} --version does not print a version of wasm-opt", program.display()),
-        }
+        let version = answer.strip_prefix("wasm-opt version ").and_then(|v| v.split(' ').next());
+        let version = version.with_context(|| {
+            format!("{} --version does not print a version of wasm-opt", program.display())
+        })?;
+        Ok(Self { program: program.to_owned(), version: version.to_owned() })
     }
 
     /// Writes the optimised `input` to `output`; `mvp` keeps it within WebAssembly 1.0.
     pub fn run(&self, input: &Path, output: &Path, mvp: bool) -> Result<()> {
         let mut command = Command::new(&self.program);
-        command.args(OPTIONS).args(if mvp { &[][..] } else { &STD_FEATURES });
+        command.args(OPTIONS.split(' '));
+        if !mvp {
+            command.args(STD_FEATURES.split(' '));
+        }
         command::run_quietly(command.arg(input).arg("-o").arg(output), Duration::from_secs(300))
     }
 }

@@ -23,7 +23,6 @@ pub const LABELS: [(&str, &str); 4] = [
     ("version", VERSION),
 ];
 
-/// The file name that gateways look for.
 const FILE: &str = "plugin.wasm";
 
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -33,7 +32,6 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const WASM_CONFIG: &str = "application/vnd.module.wasm.config.v1+json";
 const WASM_CONTENT: &str = "application/vnd.module.wasm.content.layer.v1+wasm";
 
-/// A manifest and the blobs that it names.
 pub struct Image {
     pub manifest: Vec<u8>,
     pub blobs: [Vec<u8>; 2],
@@ -64,15 +62,14 @@ impl Image {
     /// An artifact as the Wasm OCI image specification describes it. The fetchers of Istio and Envoy
     /// Gateway require exactly two layers, although they read only one.
     pub fn artifact(wasm: &[u8]) -> Self {
-        let config =
-            json!({ "type": "envoy_proxy", "abiVersions": ["0.2.1"], "config": { "rootIds": [] } });
+        let root = json!({ "rootIds": [] });
+        let config = json!({ "type": "envoy_proxy", "abiVersions": ["0.2.1"], "config": root });
         let config = config.to_string().into_bytes();
         let described = descriptor(WASM_CONFIG, &config);
         let layers = [described.clone(), descriptor(WASM_CONTENT, wasm)];
         Self { manifest: manifest(&described, &layers), blobs: [config, wasm.to_vec()] }
     }
 
-    /// The digest of the manifest.
     pub fn digest(&self) -> String {
         digest(&self.manifest)
     }
@@ -88,7 +85,6 @@ fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
     json!({ "mediaType": media_type, "digest": digest(bytes), "size": bytes.len() })
 }
 
-/// `sha256:` and the hash of `bytes`.
 pub fn digest(bytes: &[u8]) -> String {
     format!("sha256:{:x}", Sha256::digest(bytes))
 }

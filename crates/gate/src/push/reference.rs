@@ -7,10 +7,9 @@ use super::VERSION;
 
 /// Parses `REGISTRY/NAME[:TAG]`; the tag defaults to the version of the plugin.
 pub fn parse(text: &str) -> Result<Reference> {
+    let example = "registry.example.com/team/header-gate:1.0";
     let wrong = |what: &str| {
-        format!(
-            "IMAGE `{text}`: {what}; expected REGISTRY/NAME[:TAG], such as registry.example.com/team/header-gate:1.0"
-        )
+        format!("IMAGE `{text}`: {what}; expected REGISTRY/NAME[:TAG], such as {example}")
     };
     ensure!(!text.contains("://"), wrong("remove the scheme, only the manifests have one"));
     ensure!(!text.contains('@'), wrong("remove the digest, the push computes it"));
@@ -21,11 +20,8 @@ pub fn parse(text: &str) -> Result<Reference> {
     let tag = if name.contains(':') { "" } else { &format!(":{VERSION}") };
     // The library lets a tag have letters of any script.
     let parsed = format!("{text}{tag}").parse().ok().filter(|_| text.is_ascii());
-    parsed.with_context(|| {
-        wrong(
-            "not a valid reference (names are lowercase letters and digits with single separators)",
-        )
-    })
+    let names = "names are lowercase letters and digits with single separators";
+    parsed.with_context(|| wrong(&format!("not a valid reference ({names})")))
 }
 
 #[cfg(test)]
@@ -34,21 +30,18 @@ mod tests {
 
     #[test]
     fn the_tag_defaults_to_the_version() {
-        for (text, tag) in [
-            ("localhost:5000/gate", VERSION),
-            ("registry.example.com/a/gate:V1", ""),
-            ("r.example.com/a.b/c__d/e---f:1", ""),
-            ("docker.io/team/gate:1", ""),
-        ] {
-            let separator = if tag.is_empty() { "" } else { ":" };
-            assert_eq!(parse(text).unwrap().whole(), format!("{text}{separator}{tag}"));
+        let whole = format!("localhost:5000/gate:{VERSION}");
+        assert_eq!(parse("localhost:5000/gate").unwrap().whole(), whole);
+        for text in ["a.example.com/a/gate:V1", "a.example.com/a.b/c__d/e---f:1", "docker.io/a/b:1"]
+        {
+            assert_eq!(parse(text).unwrap().whole(), text);
         }
     }
 
     #[test]
     fn an_invalid_reference_is_refused() {
         for (part, texts) in [
-            ("the registry is missing", "gate team/gate:1"),
+            ("the registry is missing", " gate team/gate:1"),
             ("remove the scheme", "oci://r.example.com/gate"),
             ("remove the digest", "r.example.com/gate@sha256:00"),
             (
@@ -64,6 +57,5 @@ mod tests {
                 assert!(error.contains(part), "{text}: {error}");
             }
         }
-        assert!(parse("").unwrap_err().to_string().contains("the registry is missing"));
     }
 }
