@@ -2,18 +2,16 @@
 //! connection, and nothing else.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::thread;
 
 use anyhow::Result;
 use header_gate_cli::build::variant::Variant;
 use header_gate_e2e::gateway::{failure, gate, listener, probe, start};
+use header_gate_e2e::probe::{assert_probe, assert_rows, denials, policy_file, write};
 use header_gate_e2e::{module, policy, root};
-use header_gate_envoy::config::{Listener, config};
+use header_gate_envoy::config::{Listener, config, extension};
 use header_gate_envoy::{Envoy, NEWEST};
-use header_gate_policy::Policy;
-use serde_json::json;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Status, and who answered.
@@ -34,77 +32,17 @@ fn api_key() -> Variant {
     Variant::default().with_policy(root().join("policies/api-key.toml"))
 }
 
-/// The committed policy as another file, with `old` replaced.
-fn policy_file(folder: &TempDir, old: &str, new: &str) -> String {
-    let text = fs::read_to_string(root().join("policy.toml")).unwrap();
-    assert!(text.contains(old), "{old}");
-    let file = folder.path().join("policy.toml");
-    fs::write(&file, text.replace(old, new)).unwrap();
-    file.to_str().unwrap().to_owned()
-}
-
-/// Output of a successful probe.
-#[track_caller]
-fn assert_ok(arguments: &[&str]) -> String {
-    let output = probe(arguments);
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(stdout.lines().last().unwrap().starts_with("ok: "), "{stdout}");
-    assert!(!stdout.contains("FAILED"), "{stdout}");
-    stdout
-}
-
-/// The table of a probe that fails as many checks as `failed` says, such as "1 of 7".
-#[track_caller]
-fn assert_fails(arguments: &[&str], failed: &str) -> String {
-    let (error, table) = failure(probe(arguments));
-    assert!(error.contains(&format!("{failed} checks failed")), "{error}\n{table}");
-    assert!(!table.contains("ok: "), "{table}");
-    table
-}
-
-/// The row of `check` has what was `seen` and the verdict.
-#[track_caller]
-fn assert_row(table: &str, check: &str, seen: &str, verdict: &str) {
-    let row = table.lines().find(|line| line.starts_with(&format!("{check} ")));
-    let row = row.unwrap_or_else(|| panic!("no {check} in\n{table}"));
-    let end = row.rsplit("  ").filter(|part| !part.is_empty()).take(2).map(str::trim);
-    assert_eq!(end.collect::<Vec<_>>(), [verdict, seen], "{check} in\n{table}");
-}
-
-const DENIED: [&str; 5] = [
-    "no header",
-    "an empty value",
-    "a wrong value",
-    "value 1 of 1, altered",
-    "a byte that is not UTF-8",
-];
-
 #[test]
 fn a_working_gate_is_accepted() {
     let (_envoy, url) = serve_variant(&Variant::default());
-    let table = assert_ok(&[&url]);
-    for check in DENIED {
-        assert_row(&table, check, "64 x denied", "ok");
-    }
-    for check in ["value 1 of 1", "value 1, afterwards"] {
-        assert_row(&table, check, "64 x 200", "ok");
-    }
-    // Another policy, with two secret values, which the table does not show.
-    let (_envoy, url) = serve_variant(&api_key());
-    let file = api_key().policy_file(root()).unwrap();
-    let table = assert_ok(&[&url, "--policy", file.to_str().unwrap(), "--connections", "8"]);
-    assert_row(&table, "value 2 of 2", "8 x 200", "ok");
-    assert!(policy(&api_key()).values.iter().all(|value| !table.contains(value)), "{table}");
+    let table = assert_probe(&[&url], "ok", &denials("64 x denied | ok"));
+    assert_rows(&table, "value 1 of 1 | 64 x 200 | ok\nvalue 1, afterwards | 64 x 200 | ok");
 }
 
 #[test]
 fn a_gateway_without_the_gate_fails() {
     let (_envoy, url) = serve(Listener::new("gate")).unwrap();
-    let table = assert_fails(&[&url, "--connections", "4"], "5 of 7");
-    for check in DENIED {
-        assert_row(&table, check, "4 x 200", "FAILED");
-    }
+    assert_probe(&[&url, "--connections", "4"], "5 of 7", &denials("4 x 200 | FAILED"));
 }
 
 #[test]
@@ -112,9 +50,9 @@ fn a_plugin_that_dies_fails() {
     // Alive at first: the probe's own byte that is not UTF-8 kills one worker after the other.
     let (envoy, url) =
         serve(listener("gate", &Variant::baseline()).access_log(ACCESS_LOG)).unwrap();
-    let table = assert_fails(&[&url], "7 of 7");
-    assert_row(&table, "a byte that is not UTF-8", "64 x 503", "FAILED");
-    assert_row(&table, "value 1, afterwards", "64 x 503", "FAILED");
+    let end = "64 x 503, not the gate's denial | FAILED";
+    let rows = format!("a byte that is not UTF-8 | {end}\nvalue 1, afterwards | {end}");
+    assert_probe(&[&url], "7 of 7", &rows);
     // What docs/deploy.md says of such a gateway: the gauge does not show it, the logs do.
     assert_eq!(header_gate_e2e::virtual_machines(&envoy), 4);
     let log = envoy.stop().unwrap();
@@ -124,30 +62,108 @@ fn a_plugin_that_dies_fails() {
     }
 }
 
-#[test]
-fn a_plugin_with_another_policy_fails() {
-    let folder = TempDir::new().unwrap();
-    let (_envoy, url) = serve_variant(&api_key());
-    let table = assert_fails(&[&url, "--connections", "2"], "5 of 7");
-    assert_row(&table, "no header", &format!("2 x {}", policy(&api_key()).deny.status), "FAILED");
+/// A filter that answers every request by itself, with this script.
+fn lua(script: &str) -> Value {
+    let script = format!("function envoy_on_request(handle) handle:respond({script}) end");
+    let config = json!({ "default_source_code": { "inline_string": script } });
+    extension("lua", "filters.http.lua.v3.Lua", config)
+}
 
-    // The same answer, another value: only what should pass differs.
-    let file = policy_file(&folder, "\"true\"", "\"another\"");
-    let (_envoy, url) = serve_variant(&Variant::default().with_policy(&file));
-    let table = assert_fails(&[&url, "--connections", "2"], "2 of 7");
-    assert_row(&table, "no header", "2 x denied", "ok");
-    assert_row(&table, "value 1 of 1", "2 x denied", "FAILED");
-
-    // The same status, another body or header.
-    let (_envoy, url) = serve_variant(&Variant::default());
-    for (right, wrong, seen) in [
-        ("body = \"", "body = \"not ", "2 x 403 with another body"),
-        ("text/plain", "text/html", "2 x 403 without the policy's Content-Type"),
-    ] {
-        let file = policy_file(&folder, right, wrong);
-        let table = assert_fails(&[&url, "--policy", &file, "--connections", "2"], "5 of 7");
-        assert_row(&table, "a wrong value", seen, "FAILED");
+/// Probes each listener with these arguments: the outcome, and rows of the table, which never shows a secret value.
+fn assert_each<const N: usize>(envoy: &Envoy, probes: [(&str, &str, &str, String); N]) {
+    for (listener, arguments, outcome, rows) in probes {
+        let url = format!("http://127.0.0.1:{}/", envoy.port(listener).unwrap());
+        let arguments = format!("{url} --connections 2 {arguments}");
+        let table = assert_probe(&arguments.split_whitespace().collect::<Vec<_>>(), outcome, &rows);
+        let secret = policy(&api_key()).values;
+        assert!(secret.iter().all(|value| !table.contains(&value[..8])), "{table}");
     }
+}
+
+#[test]
+fn only_answers_of_the_service_count_as_passed() {
+    let folder = TempDir::new().unwrap();
+    let old = json!({ "name": "allow", "string_match": { "exact": "old" } });
+    let rule = json!({ "permissions": [{ "any": true }], "principals": [{ "header": old }] });
+    let rules = json!({ "rules": { "action": "ALLOW", "policies": { "rule": rule } } });
+    let another = policy_file(&folder, "\"true\"", "\"another\"");
+    let listeners = [
+        // The value was changed in the gate and not in the filter behind it.
+        gate("fallback").filter(extension("rbac", "filters.http.rbac.v3.RBAC", rules)),
+        gate("jwt").filter(lua("{[':status'] = '401'}, 'Jwt is missing\\n'")),
+        gate("missing").filter(lua("{[':status'] = '404'}, 'no such page'")),
+        // The answer to a secret value may repeat it.
+        listener("echo", &api_key())
+            .filter(lua("{[':status'] = '400'}, handle:headers():get('x-api-key')")),
+        listener("older", &api_key()),
+        // The same denial, another value.
+        listener("another", &Variant::default().with_policy(&another)),
+        gate("right"),
+    ];
+    let envoy = start(NEWEST, &config(&listeners), 2).unwrap();
+    let accepted = |end: &str| format!("value 1 of 1 | {end}\nvalue 1, afterwards | {end}");
+    let other = |status: u16, body: &str| {
+        accepted(&format!("2 x {status}, not the gate's denial{body} | FAILED"))
+    };
+    let older = other(401, r#" "{\"error\":\"a valid x-api-key is required\"}""#);
+    let key = api_key().policy_file(root()).unwrap();
+    let key = format!("--policy {}", key.display());
+    let echo = "value 2 of 2 | 2 x 400, not the gate's denial | FAILED".to_owned();
+    assert_each(
+        &envoy,
+        [
+            ("fallback", "", "2 of 7", other(403, " \"RBAC: access denied\"")),
+            (
+                "fallback",
+                "--status-only",
+                "2 of 7",
+                accepted("2 x denied (by its status) | FAILED"),
+            ),
+            ("jwt", "", "2 of 7", other(401, " \"Jwt is missing\"")),
+            ("jwt", "", "2 of 7", denials("2 x denied | ok")),
+            ("missing", "", "2 of 7", other(404, " \"no such page\"")),
+            ("missing", "--expect 404", "ok", accepted("2 x 404 | ok")),
+            ("missing", "--expect 201,404", "ok", accepted("2 x 404 | ok")),
+            ("right", "--expect 201,404", "2 of 7", accepted("2 x 200 | FAILED")),
+            ("echo", &key, "3 of 9", echo),
+            ("older", "", "7 of 7", older),
+            ("older", &key, "ok", "value 2 of 2 | 2 x 200 | ok".to_owned()),
+            ("another", "", "2 of 7", accepted("2 x denied | FAILED")),
+            ("another", &format!("--policy {another}"), "ok", accepted("2 x 200 | ok")),
+        ],
+    );
+}
+
+#[test]
+fn only_answers_of_the_gate_count_as_denied() {
+    let folders = [(); 4].map(|()| TempDir::new().unwrap());
+    let sorry = json!({ "text_format_source": { "inline_string": "sorry\n" } });
+    let rewritten = json!({ "body_format": sorry });
+    let listeners = [gate("rewritten").manager("local_reply_config", rewritten), gate("gate")];
+    let envoy = start(NEWEST, &config(&listeners), 2).unwrap();
+    let [body, kind, shorter, longer] = [
+        ("body = \"", "body = \"not "),
+        ("text/plain", "text/html"),
+        ("version\\n\"", "version\""),
+        ("version\\n\"", "version\\n\\n\""),
+    ];
+    let edited = |n: usize, (old, new)| format!("--policy {}", policy_file(&folders[n], old, new));
+    let other =
+        |body: &str| denials(&format!("2 x 403, not the gate's denial \"{body}\" | FAILED"));
+    let forbidden = other("Forbidden by ASM Wasm Plugin, rust version");
+    let headers = denials("2 x 403 without the policy's Content-Type | FAILED");
+    assert_each(
+        &envoy,
+        [
+            ("rewritten", "", "5 of 7", other("sorry")),
+            ("rewritten", "--status-only", "ok", denials("2 x denied (by its status) | ok")),
+            ("gate", &edited(0, body), "5 of 7", forbidden.clone()),
+            ("gate", &edited(1, kind), "5 of 7", headers),
+            // nginx adds one line feed to the policy's body.
+            ("gate", &edited(2, shorter), "ok", denials("2 x denied (one line feed more) | ok")),
+            ("gate", &edited(3, longer), "5 of 7", forbidden),
+        ],
+    );
 }
 
 #[test]
@@ -164,203 +180,83 @@ fn a_module_cut_short_does_not_start() {
 fn a_plugin_that_was_never_fetched_fails() {
     // An Envoy that fetches its plugin starts without it; this one gets something else.
     let (upstream, _) = serve(Listener::new("gate")).unwrap();
-    for (failure_policy, status, failed) in
-        [("FAIL_CLOSED", 503, "7 of 7"), ("FAIL_OPEN", 200, "5 of 7")]
+    for (failure_policy, seen, failed) in
+        [("FAIL_CLOSED", "503, not the gate's denial", "7 of 7"), ("FAIL_OPEN", "200", "5 of 7")]
     {
         let remote = json!({
             "http_uri": { "uri": "gate/plugin.wasm", "cluster": "gate", "timeout": "1s" },
             "sha256": "00".repeat(32),
             "retry_policy": { "num_retries": 0 },
         });
-        let filter = json!({
-            "name": "gate",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-                "config": {
-                    "failure_policy": failure_policy,
-                    "vm_config": { "runtime": "envoy.wasm.runtime.v8", "code": { "remote": remote } },
-                },
-            },
-        });
+        let vm = json!({ "runtime": "envoy.wasm.runtime.v8", "code": { "remote": remote } });
+        let config = json!({ "failure_policy": failure_policy, "vm_config": vm });
+        let filter = extension("gate", "filters.http.wasm.v3.Wasm", json!({ "config": config }));
         let listener = Listener::new("gate").upstream(upstream.port("gate").unwrap());
         let (_envoy, url) = serve(listener.filter(filter)).unwrap();
-        let table = assert_fails(&[&url, "--connections", "4"], failed);
-        assert_row(&table, "no header", &format!("4 x {status}"), "FAILED");
+        let row = format!("no header | 4 x {seen} | FAILED");
+        assert_probe(&[&url, "--connections", "4"], failed, &row);
     }
 }
 
-/// A server that hands each connection, with its number from 1 on, to `handle`. Serves until the test ends.
-fn server(handle: impl Fn(usize, BufReader<TcpStream>) + Send + 'static) -> (String, u16) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for (number, stream) in (1..).zip(listener.incoming()) {
-            handle(number, BufReader::new(stream.unwrap()));
-        }
-    });
-    (format!("http://{address}"), address.port())
-}
-
-/// The lines of a request; none at the end of the connection.
-fn request(stream: &mut BufReader<TcpStream>) -> Option<Vec<Vec<u8>>> {
-    let lines = stream.by_ref().split(b'\n').map(Result::unwrap_or_default);
-    let lines: Vec<_> = lines.take_while(|line| line.len() > 1).collect();
-    (!lines.is_empty()).then_some(lines)
-}
-
-/// A gateway that lets a request pass by the number of its connection and the value of its header. If it adds
-/// `more` to each head, it closes every connection after one answer.
-fn fake(
-    more: &'static str,
-    passes: impl Fn(usize, Option<&[u8]>) -> bool + Send + 'static,
-) -> String {
-    let Policy { header, deny, .. } = policy(&Variant::default());
-    let fields: String = deny.headers.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
-    let (status, size) = (deny.status, deny.body.len());
-    let denial =
-        format!("{status} No\r\n{fields}Content-Length: {size}\r\n{more}\r\n{}", deny.body);
-    server(move |number, mut stream| {
-        while let Some(head) = request(&mut stream) {
-            let name = format!("{header}: ");
-            let value = head.iter().find_map(|line| line.strip_prefix(name.as_bytes()));
-            let passes = passes(number, value.map(|value| value.trim_ascii_end()));
-            let ok = format!("200 OK\r\nContent-Length: 0\r\n{more}\r\n");
-            let answer = format!("HTTP/1.1 {}", if passes { &ok } else { &denial });
-            if stream.get_mut().write_all(answer.as_bytes()).is_err() || !more.is_empty() {
-                break;
-            }
-        }
-    })
-    .0
+/// A new authority's certificate; a certificate for `gate.test` that it signed, and the key of that; in PEM form.
+fn certificates() -> [String; 3] {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let root = authority.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(authority, key);
+    let key = KeyPair::generate().unwrap();
+    let names = CertificateParams::new(["gate.test".to_owned()]).unwrap();
+    [root, names.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem()]
 }
 
 #[test]
-fn a_gate_that_is_wrong_on_one_connection_or_one_value_fails() {
-    type Gate = fn(usize, Option<&[u8]>) -> bool;
-    let lopsided: Gate = |number, value| number == 8 || value == Some(b"true");
-    assert_ok(&[&fake("", lopsided), "--connections", "7"]);
-    let table = assert_fails(&[&fake("", lopsided), "--connections", "8"], "5 of 7");
-    for check in DENIED {
-        assert_row(&table, check, "1 x 200, 7 x denied", "FAILED");
-    }
-    let gates: [(Gate, _); 3] = [
-        (|_, value| value.is_some_and(|v| v.len() == 4), "value 1 of 1, altered"),
-        (
-            |_, value| value.is_some_and(|v| v.starts_with(b"tru") && v.len() == 4),
-            "value 1 of 1, altered",
-        ),
-        (|_, value| matches!(value, Some(b"true" | b"")), "an empty value"),
-    ];
-    for (passes, check) in gates {
-        let table = assert_fails(&[&fake("", passes), "--connections", "1"], "1 of 7");
-        assert_row(&table, check, "1 x 200", "FAILED");
-    }
-}
-
-#[test]
-fn a_withdrawn_value_that_still_passes_fails() {
+fn a_gateway_with_tls_is_asked_over_both_versions_of_http() {
     let folder = TempDir::new().unwrap();
-    let file = policy_file(&folder, "\"true\"", "\"new\"");
-    let arguments = ["--policy", &file, "--connections", "2"];
-    let both = fake("", |_, value| matches!(value, Some(b"old" | b"new")));
-    assert_ok(&[&[both.as_str()], &arguments[..]].concat());
-    let denied = ["--denied", "never", "--denied", "old"];
-    let table = assert_fails(&[&[both.as_str()], &arguments[..], &denied].concat(), "1 of 9");
-    assert_row(&table, "--denied 1 of 2", "2 x denied", "ok");
-    assert_row(&table, "--denied 2 of 2", "2 x 200", "FAILED");
-
-    let one = fake("", |_, value| value == Some(b"new"));
-    let table = assert_ok(&[&[one.as_str()], &arguments[..], &denied[2..]].concat());
-    assert_row(&table, "--denied 1 of 1", "2 x denied", "ok");
-}
-
-#[test]
-fn a_gateway_may_close_its_connections() {
-    // With or without saying so.
-    for more in ["Connection: Close\r\n", "X-Drains: yes\r\n"] {
-        assert_ok(&[&fake(more, |_, value| value == Some(b"true")), "--connections", "2"]);
+    let [root, certificate, key] = certificates();
+    let listeners = [("h2", &["h2", "http/1.1"][..]), ("http1", &[])]
+        .map(|(name, alpn)| gate(name).tls(&certificate, &key, alpn));
+    let envoy = start(NEWEST, &config(&listeners), 2).unwrap();
+    let root = format!("--cacert {}", write(folder.path(), "root.pem", &root));
+    let other = format!("--cacert {}", write(folder.path(), "other.pem", &certificates()[0]));
+    let name = "--host gate.test";
+    for (listener, arguments, outcome, part) in [
+        ("h2", [&root, name], "ok", "(HTTP/2 over TLS)"),
+        ("http1", [&root, name], "ok", "(HTTP/1.1 over TLS)"),
+        ("h2", ["--insecure", ""], "ok", "(HTTP/2 over TLS, certificate not verified)"),
+        ("h2", [&root, ""], "no", "NotValidForName"),
+        ("h2", [&other, name], "no", "--cacert FILE"),
+        ("h2", ["", name], "no", "--cacert FILE"),
+    ] {
+        let port = envoy.port(listener).unwrap();
+        let arguments =
+            format!("https://127.0.0.1:{port}/ --connections 4 {}", arguments.join(" "));
+        let arguments: Vec<_> = arguments.split_whitespace().collect();
+        let said = match outcome {
+            "ok" => assert_probe(&arguments, "ok", &denials("4 x denied | ok")),
+            _ => failure(probe(&arguments)).0,
+        };
+        assert!(said.contains(part), "{part} is not in {said}");
     }
 }
 
 #[test]
-fn a_stream_behind_the_gate_is_not_waited_for() {
-    // Events without an end; the connections stay open until the test ends.
-    let (_, upstream) = server(|_, mut stream| {
-        if request(&mut stream).is_some() {
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
-            write!(stream.get_mut(), "{head}\r\nevent: one\n\n").unwrap();
-        }
-        std::mem::forget(stream);
-    });
-    let (_envoy, url) = serve(gate("gate").upstream(upstream)).unwrap();
-    let table = assert_ok(&[&url, "--connections", "2"]);
-    assert_row(&table, "value 1 of 1", "2 x 200", "ok");
-    assert_row(&table, "no header", "2 x denied", "ok");
-}
-
-#[test]
-fn the_access_log_shows_who_answered() {
+fn the_admin_api_and_the_access_log_show_what_the_gate_does() {
     let (upstream, _) = serve(Listener::new("gate")).unwrap();
     let listener = gate("gate").upstream(upstream.port("gate").unwrap());
     let (envoy, url) = serve(listener.access_log(ACCESS_LOG)).unwrap();
-    assert_ok(&[&url, "--connections", "1"]);
+    for (envoy, outcome, row) in [
+        (&envoy, "ok", "virtual machines | 4 x active | ok"),
+        // This one has no plugin, whatever the answers of the other say.
+        (&upstream, "1 of 8", "virtual machines | 0 x active | FAILED"),
+    ] {
+        let admin = format!("http://127.0.0.1:{}", envoy.admin_port());
+        assert_probe(&[&url, "--admin", &admin, "--connections", "2"], outcome, row);
+    }
+    let (error, _) = failure(probe(&[&url, "--admin", &url, "--connections", "2"]));
+    assert!(error.contains("is not an admin API") && error.contains("403"), "{error}");
     let log = envoy.stop().unwrap();
     for line in ["200 via_upstream", "403 "] {
         assert!(log.contains(&format!("access log: {line}\n")), "{line} is not in\n{log}");
-    }
-}
-
-#[test]
-fn the_admin_api_shows_whether_each_worker_has_its_virtual_machine() {
-    let (envoy, url) = serve_variant(&Variant::default());
-    let admin = format!("http://127.0.0.1:{}", envoy.admin_port());
-    let table = assert_ok(&[&url, "--admin", &admin, "--connections", "2"]);
-    assert_row(&table, "virtual machines", "4", "ok");
-    // Of an Envoy without a plugin, whatever the answers say.
-    let (other, _) = serve(Listener::new("gate")).unwrap();
-    let admin = format!("http://127.0.0.1:{}", other.admin_port());
-    let table = assert_fails(&[&url, "--admin", &admin, "--connections", "2"], "1 of 8");
-    assert_row(&table, "virtual machines", "0", "FAILED");
-    // The gate itself is no admin API.
-    let (error, _) = failure(probe(&[&url, "--admin", &url, "--connections", "2"]));
-    assert!(error.contains("is not an admin API") && error.contains("403"), "{error}");
-}
-
-#[test]
-fn a_gate_that_stops_answering_fails() {
-    let (url, _) = server(|number, mut stream| {
-        if number == 1 && request(&mut stream).is_some() {
-            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-            stream.get_mut().write_all(answer.as_bytes()).unwrap();
-        }
-    });
-    let (error, table) = failure(probe(&[&url]));
-    assert_row(&table, "value 1 of 1", "1 x 200", "ok");
-    assert_row(&table, "no header", "1 x no answer", "FAILED");
-    assert_row(&table, "a wrong value", "not asked", "FAILED");
-    assert!(error.contains("stopped answering"), "{error}");
-}
-
-#[test]
-fn bad_arguments_are_one_error() {
-    let folder = TempDir::new().unwrap();
-    let bad = policy_file(&folder, "[\"true\"]", "[]");
-    // Nobody listens on port 1.
-    let url = "http://127.0.0.1:1/";
-    for (arguments, parts) in [
-        (&[][..], ["error: ", "required"]),
-        (&[url], ["cannot connect to 127.0.0.1:1", "refused"]),
-        (&["https://127.0.0.1/"], ["plain HTTP", "port-forward"]),
-        (&["http://gate.invalid/"], ["cannot find gate.invalid:80", "lookup"]),
-        (&[url, "--policy", &bad], [&bad, "`values` is empty"]),
-        (&[url, "--policy", "none.toml"], ["none.toml", "cannot be read"]),
-        (&[url, "--connections", "0"], ["--connections", "0"]),
-        (&[url, "--denied", "true"], ["--denied 1", "accepts this value"]),
-        (&[url, "--denied", "a", "--denied", "b\r\nc: d"], ["--denied 2", "control character"]),
-        (&[url, "--admin", "127.0.0.1:9901"], ["127.0.0.1:9901", "does not begin with http://"]),
-        (&[url, "--polcy"], ["--polcy", "unexpected"]),
-    ] {
-        let (error, table) = failure(probe(arguments));
-        assert!(table.is_empty() && parts.iter().all(|part| error.contains(part)), "{error}");
     }
 }

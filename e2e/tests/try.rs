@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use header_gate_cli::build::artifact;
@@ -26,20 +26,15 @@ struct Try {
 impl Try {
     /// With `plugin`, on free ports.
     fn with(plugin: &Path) -> Self {
-        Self::on(["0"; 3], plugin)
-    }
-
-    fn on(ports: [&str; 3], plugin: &Path) -> Self {
         let temporary = TempDir::new().unwrap();
         let mut command = Command::new(root().join("deploy/try.sh"));
-        command.args(PORTS.iter().zip(ports).flat_map(|(option, port)| [option, port]));
-        command.arg("--plugin").arg(plugin);
+        command.args(PORTS.map(|option| format!("{option}=0"))).arg("--plugin").arg(plugin);
         command.env("TMPDIR", temporary.path()).env_remove("ENVOY").stdin(Stdio::null());
         Self { command, temporary }
     }
 
     fn new() -> Self {
-        Self::with(&plugin())
+        Self::with(&artifact(root(), &Variant::default()).unwrap())
     }
 
     fn once(mut self) -> Output {
@@ -68,10 +63,6 @@ impl Try {
         let files: Vec<_> = fs::read_dir(self.temporary.path()).unwrap().collect();
         assert!(files.is_empty(), "{files:?}");
     }
-}
-
-fn plugin() -> PathBuf {
-    artifact(root(), &Variant::default()).unwrap()
 }
 
 #[test]
@@ -113,8 +104,9 @@ fn a_port_in_use_is_named() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     for option in PORTS {
-        let ports = PORTS.map(|other| if other == option { &port } else { "0" });
-        let error = Try::on(ports, &plugin()).error();
+        let mut run = Try::new();
+        run.command.arg(format!("{option}={port}"));
+        let error = run.error();
         for part in [format!("port {port} "), format!("{option} N"), "in use".to_owned()] {
             assert!(error.contains(&part), "{error}");
         }

@@ -3,6 +3,7 @@
 //! hyper does the protocols. This module adds what a check needs: a limit on the time of each exchange, and
 //! no retry and no reconnect that the caller did not ask for. `raw` sends what hyper refuses to send.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::pin::pin;
@@ -33,14 +34,14 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
 const SKIP_LIMIT: u64 = 1024 * 1024;
 
-/// An answer.
+/// Header fields, name and value.
+pub type Fields<'a> = [(&'a [u8], &'a [u8])];
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// The status.
     pub status: u16,
     /// Name and value of each field, in order; then those of the trailers.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// The body.
     pub body: Vec<u8>,
 }
 
@@ -51,7 +52,6 @@ impl Response {
         field.map(|(_, value)| value.as_slice())
     }
 
-    /// Whether there is a field `name` with exactly that value.
     pub fn has(&self, name: &str, value: &[u8]) -> bool {
         self.headers.iter().any(|(n, v)| n.eq_ignore_ascii_case(name) && v == value)
     }
@@ -71,7 +71,6 @@ impl fmt::Display for Closed {
 /// How to speak to a peer.
 #[derive(Clone, Debug)]
 pub enum Transport {
-    /// HTTP/1.1 in the clear.
     Http1,
     /// HTTP/2 in the clear, with prior knowledge.
     Http2,
@@ -115,6 +114,16 @@ impl Connection {
         Ok(Self { runtime, sender, peer, authority, transport, timeout: TIMEOUT, used: false })
     }
 
+    /// What is spoken.
+    pub fn protocol(&self) -> &'static str {
+        match (&self.sender, &self.transport) {
+            (Sender::Http1(_), Transport::Tls(_)) => "HTTP/1.1 over TLS",
+            (Sender::Http2(_), Transport::Tls(_)) => "HTTP/2 over TLS",
+            (Sender::Http1(_), _) => "HTTP/1.1",
+            (Sender::Http2(_), _) => "HTTP/2",
+        }
+    }
+
     /// Whether it has had an answer: a peer may close such a connection between two requests.
     pub fn is_used(&self) -> bool {
         self.used
@@ -131,10 +140,10 @@ impl Connection {
         &mut self,
         method: &str,
         path: &str,
-        headers: &[(&[u8], &[u8])],
+        fields: &Fields,
         body: &[u8],
     ) -> Result<Response> {
-        self.send_for(method, path, headers, body, |_| true)
+        self.send_for(method, path, fields, body, |_| true)
     }
 
     /// As [`Connection::send`], without the body of an answer whose head is not `wanted`: it may never end.
@@ -142,12 +151,12 @@ impl Connection {
         &mut self,
         method: &str,
         path: &str,
-        headers: &[(&[u8], &[u8])],
+        fields: &Fields,
         body: &[u8],
         wanted: impl Fn(&Response) -> bool,
     ) -> Result<Response> {
         let body = Either::Left(Full::new(Bytes::copy_from_slice(body)));
-        let request = self.request(method, path, headers, body)?;
+        let request = self.request(method, path, fields, body)?;
         let exchange = exchange(&mut self.sender, request, wanted);
         let response = self.runtime.block_on(async { timeout(self.timeout, exchange).await });
         let response = response.context("no whole answer in time")??;
@@ -156,9 +165,9 @@ impl Connection {
     }
 
     /// Begins a POST of `/` whose body never comes, and gives it up; over HTTP/2 this resets the stream.
-    pub fn give_up(&mut self, headers: &[(&[u8], &[u8])]) -> Result<()> {
+    pub fn give_up(&mut self, fields: &Fields) -> Result<()> {
         let (_body, channel) = Channel::new(1);
-        let request = self.request("POST", "/", headers, Either::Right(channel))?;
+        let request = self.request("POST", "/", fields, Either::Right(channel))?;
         let mut answer = pin!(self.sender.send(request));
         self.runtime.block_on(async {
             // Long enough for the head to be sent; what is dropped then is reset.
@@ -173,7 +182,7 @@ impl Connection {
         &self,
         method: &str,
         path: &str,
-        headers: &[(&[u8], &[u8])],
+        fields: &Fields,
         body: Outgoing,
     ) -> Result<Request<Outgoing>> {
         let mut uri = path.parse::<Uri>()?.into_parts();
@@ -188,7 +197,7 @@ impl Connection {
         if !http2 {
             request.headers_mut().insert(HOST, self.authority.as_str().parse()?);
         }
-        for (name, value) in headers {
+        for (name, value) in fields {
             let (name, value) = (HeaderName::from_bytes(name)?, HeaderValue::from_bytes(value)?);
             request.headers_mut().append(name, value);
         }
@@ -199,12 +208,8 @@ impl Connection {
 /// All addresses of `address`, a host and a port; at least one.
 pub fn addresses(address: &str) -> Result<Vec<SocketAddr>> {
     let found = address.to_socket_addrs().with_context(|| format!("cannot find {address}"))?;
-    let mut all = Vec::new();
-    for one in found {
-        if !all.contains(&one) {
-            all.push(one);
-        }
-    }
+    let mut seen = HashSet::new();
+    let all: Vec<_> = found.filter(|one| seen.insert(*one)).collect();
     ensure!(!all.is_empty(), "cannot find {address}: the host has no address");
     Ok(all)
 }
@@ -331,21 +336,20 @@ mod tests {
 
     #[test]
     fn neither_an_unwanted_body_nor_an_endless_answer_is_waited_for() {
+        let (closed, late) = (Closed.to_string(), "no whole answer in time".to_owned());
         // The server stays silent after these, and does not close.
-        for (rest, kept) in [
-            ("Transfer-Encoding: chunked\r\n\r\n6\r\nevent\n\r\n", false),
-            ("Content-Length: 9999999\r\n\r\n", false),
-            ("\r\n", false),
-            ("Content-Length: 2\r\n\r\nhi", true),
+        for (rest, expected) in [
+            ("Transfer-Encoding: chunked\r\n\r\n6\r\nevent\n\r\n", &closed),
+            ("Content-Length: 9999999\r\n\r\n", &closed),
+            ("\r\n", &closed),
+            ("Content-Length: 2\r\n\r\nhi", &late),
         ] {
             let (mut connection, server) = server(format!("HTTP/1.1 200 OK\r\n{rest}"));
             let response = connection.send_for("GET", "/", &[], b"", |head| head.status != 200);
             assert_eq!(response.unwrap().body, b"");
             let _silent = server.join().unwrap();
             let error = connection.send("GET", "/", &[], b"").unwrap_err();
-            let message =
-                if kept { "no whole answer in time" } else { "the connection was closed" };
-            assert!(error.to_string().starts_with(message), "{rest}: {error:#}");
+            assert_eq!(error.to_string(), *expected, "{rest}: {error:#}");
         }
     }
 

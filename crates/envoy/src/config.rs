@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::client::Response;
 
@@ -12,12 +12,6 @@ const PLUGIN: &str = "header-authorization";
 pub const MAX_REQUEST_HEADERS_KB: usize = 96;
 /// What a listener without an upstream answers to a request that comes through, with status 200.
 pub const UPSTREAM: &str = "upstream\n";
-/// The type of a filter, a router or a log in Envoy's API.
-macro_rules! api {
-    ($name:literal) => {
-        concat!("type.googleapis.com/envoy.extensions.", $name)
-    };
-}
 
 /// Whether `response` is what a listener without an upstream answers.
 pub fn is_upstream(response: &Response) -> bool {
@@ -30,33 +24,23 @@ pub struct Listener {
     name: String,
     filters: Vec<Value>,
     upstream: Option<u16>,
-    access_log: Option<String>,
+    manager: Map<String, Value>,
+    socket: Option<Value>,
 }
 
 impl Listener {
     /// A listener that answers every request itself, with [`UPSTREAM`].
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), filters: Vec::new(), upstream: None, access_log: None }
+        let (filters, manager) = (Vec::new(), Map::new());
+        Self { name: name.to_owned(), filters, upstream: None, manager, socket: None }
     }
 
     /// Adds the plugin in `file`, in a VM that no other listener shares, failing closed.
     pub fn wasm(self, file: &Path) -> Self {
-        let vm = json!({
-            "vm_id": self.name,
-            "runtime": "envoy.wasm.runtime.v8",
-            "code": { "local": { "filename": file } },
-        });
-        self.filter(json!({
-            "name": PLUGIN,
-            "typed_config": {
-                "@type": api!("filters.http.wasm.v3.Wasm"),
-                "config": {
-                    "name": PLUGIN,
-                    "failure_policy": "FAIL_CLOSED",
-                    "vm_config": vm,
-                },
-            },
-        }))
+        let code = json!({ "local": { "filename": file } });
+        let vm = json!({ "vm_id": self.name, "runtime": "envoy.wasm.runtime.v8", "code": code });
+        let config = json!({ "name": PLUGIN, "failure_policy": "FAIL_CLOSED", "vm_config": vm });
+        self.filter(extension(PLUGIN, "filters.http.wasm.v3.Wasm", json!({ "config": config })))
     }
 
     /// Adds the native gate `lib<name>.so`, which Envoy looks for in [`crate::DYNAMIC_MODULES`].
@@ -78,15 +62,32 @@ impl Listener {
     }
 
     /// Sends requests to `port` of 127.0.0.1.
-    pub fn upstream(mut self, port: u16) -> Self {
-        self.upstream = Some(port);
-        self
+    pub fn upstream(self, port: u16) -> Self {
+        Self { upstream: Some(port), ..self }
     }
 
     /// Logs a line per request, in Envoy's format; it shows in [`crate::Envoy::log`].
-    pub fn access_log(mut self, format: &str) -> Self {
-        self.access_log = Some(format!("{format}\n"));
+    pub fn access_log(self, format: &str) -> Self {
+        let format = json!({ "text_format_source": { "inline_string": format!("{format}\n") } });
+        let config = json!({ "log_format": format });
+        let log = extension("stdout", "access_loggers.stream.v3.StdoutAccessLog", config);
+        self.manager("access_log", json!([log]))
+    }
+
+    /// Sets a field of the HTTP connection manager.
+    pub fn manager(mut self, field: &str, value: Value) -> Self {
+        self.manager.insert(field.to_owned(), value);
         self
+    }
+
+    /// Requires TLS: a certificate and its key in PEM form, and the protocols that ALPN offers.
+    pub fn tls(self, certificate: &str, key: &str, protocols: &[&str]) -> Self {
+        let [chain, key] = [certificate, key].map(|pem| json!({ "inline_string": pem }));
+        let certificates = json!([{ "certificate_chain": chain, "private_key": key }]);
+        let context = json!({ "alpn_protocols": protocols, "tls_certificates": certificates });
+        let config = json!({ "common_tls_context": context });
+        let api = "transport_sockets.tls.v3.DownstreamTlsContext";
+        Self { socket: Some(extension("tls", api, config)), ..self }
     }
 
     fn json(&self) -> Value {
@@ -97,45 +98,35 @@ impl Listener {
             let body = json!({ "inline_string": UPSTREAM });
             route["direct_response"] = json!({ "status": 200, "body": body });
         }
-        let router = json!({
-            "name": "router",
-            "typed_config": { "@type": api!("filters.http.router.v3.Router") },
-        });
-        let access_log = self.access_log.iter().map(|format| {
-            json!({
-                "name": "stdout",
-                "typed_config": {
-                    "@type": api!("access_loggers.stream.v3.StdoutAccessLog"),
-                    "log_format": { "text_format_source": { "inline_string": format } },
-                },
-            })
-        });
-        let manager = json!({
-            "@type": api!("filters.network.http_connection_manager.v3.HttpConnectionManager"),
+        let router = extension("router", "filters.http.router.v3.Router", json!({}));
+        let mut manager = json!({
             "stat_prefix": self.name,
             "codec_type": "AUTO",
             "max_request_headers_kb": MAX_REQUEST_HEADERS_KB,
             "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [route] }] },
             "http_filters": self.filters.iter().chain([&router]).collect::<Vec<_>>(),
-            "access_log": access_log.collect::<Vec<_>>(),
         });
-        json!({
-            "name": self.name,
-            "address": address(0),
-            "filter_chains": [{ "filters": [{ "name": "http", "typed_config": manager }] }],
-        })
+        manager.as_object_mut().expect("it is one").extend(self.manager.clone());
+        let api = "filters.network.http_connection_manager.v3.HttpConnectionManager";
+        let mut chain = json!({ "filters": [extension("http", api, manager)] });
+        if let Some(socket) = &self.socket {
+            chain["transport_socket"] = socket.clone();
+        }
+        json!({ "name": self.name, "address": address(0), "filter_chains": [chain] })
     }
 
     fn cluster(&self) -> Option<Value> {
         let endpoint = json!({ "endpoint": { "address": address(self.upstream?) } });
-        Some(json!({
-            "name": self.name,
-            "load_assignment": {
-                "cluster_name": self.name,
-                "endpoints": [{ "lb_endpoints": [endpoint] }],
-            },
-        }))
+        let endpoints = json!([{ "lb_endpoints": [endpoint] }]);
+        let load_assignment = json!({ "cluster_name": self.name, "endpoints": endpoints });
+        Some(json!({ "name": self.name, "load_assignment": load_assignment }))
     }
+}
+
+/// A filter, a log or a transport socket, of the type `api` in Envoy's API.
+pub fn extension(name: &str, api: &str, mut config: Value) -> Value {
+    config["@type"] = format!("type.googleapis.com/envoy.extensions.{api}").into();
+    json!({ "name": name, "typed_config": config })
 }
 
 fn address(port: u16) -> Value {

@@ -4,20 +4,20 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use header_gate_system::install;
 use header_gate_system::process::{Folder, Process};
 
-use crate::wait;
+use crate::{check, wait};
 
-/// The longest wait for httpbin to listen.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A running httpbin; dropping it ends it.
 #[derive(Debug)]
 pub struct Httpbin {
     process: Process,
-    port: u16,
+    /// The port that it listens on.
+    pub port: u16,
 }
 
 impl Httpbin {
@@ -33,18 +33,8 @@ impl Httpbin {
         Ok(Self { process, port })
     }
 
-    /// The port that it listens on.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     /// Whether it still runs.
     pub fn check(&self) -> Result<()> {
-        match self.process.ended()? {
-            Some(status) => {
-                bail!("httpbin has ended ({status}): {}", self.process.log().trim_end())
-            }
-            None => Ok(()),
-        }
+        check(&self.process, "httpbin")
     }
 }

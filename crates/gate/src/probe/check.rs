@@ -7,50 +7,121 @@ use header_gate_envoy::client::{Closed, Connection, Response};
 use header_gate_envoy::denial::difference;
 use header_gate_policy::Policy;
 
-/// One thing to ask on every connection.
+use super::report::{Row, Seen};
+
+/// The answer of Envoy's RBAC filter, which docs/deploy.md recommends after the gate.
+const FALLBACK: &str = "RBAC: access denied";
+/// Most characters of a body that are shown.
+const EXCERPT: usize = 60;
+
+/// Which answers count as passed, and which as denied.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    pub policy: &'a Policy,
+    /// Statuses of what passed; if there are none, all of 2xx and 3xx. The denial's own never counts.
+    pub expect: &'a [u16],
+    /// The gateway rewrites the denial: only its status counts.
+    pub status_only: bool,
+}
+
+impl Rules<'_> {
+    fn is_passed(&self, status: u16) -> bool {
+        let Self { policy, expect, .. } = self;
+        let expected =
+            if expect.is_empty() { (200..400).contains(&status) } else { expect.contains(&status) };
+        expected && status != policy.deny.status
+    }
+
+    /// How the gate denied, or what `response` is instead.
+    fn denial(&self, response: &Response) -> Result<&'static str, String> {
+        let Self { policy, status_only, .. } = self;
+        let deny = &policy.deny;
+        let mut response = response.clone();
+        // nginx ends a body that a plugin gives it with a line feed.
+        let longer = response.body.strip_suffix(b"\n") == Some(deny.body.as_bytes());
+        if longer {
+            response.body.pop();
+        }
+        let status = response.status;
+        match difference(policy, &response) {
+            _ if *status_only && status == deny.status => Ok("denied (by its status)"),
+            None if longer => Ok("denied (one line feed more)"),
+            None => Ok("denied"),
+            Some(header) if status == deny.status && response.body == deny.body.as_bytes() => {
+                Err(header)
+            }
+            Some(_) if status >= 400 || status == deny.status => {
+                Err(format!("{status}, not the gate's denial"))
+            }
+            Some(_) => Err(status.to_string()),
+        }
+    }
+
+    fn expected(&self, passes: bool) -> String {
+        let Self { policy, expect, status_only } = self;
+        let denial = policy.deny.status;
+        match (passes, status_only) {
+            (false, false) => format!("denied: {denial} as in the policy"),
+            (false, true) => format!("denied: {denial}"),
+            (true, _) if !expect.is_empty() => {
+                let all: Vec<_> = expect.iter().map(u16::to_string).collect();
+                format!("passed: {}", all.join(" or "))
+            }
+            (true, _) if (200..400).contains(&denial) => {
+                format!("passed: 2xx or 3xx, not {denial}")
+            }
+            (true, _) => "passed: 2xx or 3xx".to_owned(),
+        }
+    }
+}
+
 pub struct Check {
     name: String,
     value: Option<Vec<u8>>,
     passes: bool,
-    /// How often each outcome was seen.
-    seen: BTreeMap<String, u32>,
+    /// Whether the value, or most of it, is secret. What answers it may repeat it.
+    secret: bool,
+    /// Of each outcome, how often it was seen, and how the body of the first one begins.
+    seen: BTreeMap<String, (u32, String)>,
     failed: bool,
 }
 
 impl Check {
-    fn new(name: impl Into<String>, value: Option<&[u8]>, passes: bool) -> Self {
-        let value = value.map(<[u8]>::to_vec);
-        Self { name: name.into(), value, passes, seen: BTreeMap::new(), failed: false }
+    fn new(name: impl Into<String>, value: Option<&[u8]>, passes: bool, secret: bool) -> Self {
+        let (name, value) = (name.into(), value.map(<[u8]>::to_vec));
+        Self { name, value, passes, secret, seen: BTreeMap::new(), failed: false }
     }
 
     /// What is asked on a connection, in order: what `policy` says, and that `withdrawn` values are denied. No
-    /// name shows a value: they may be secret.
+    /// name shows a value.
     pub fn all(policy: &Policy, withdrawn: &[String]) -> Vec<Self> {
         let values: Vec<_> = policy.values.iter().map(String::as_bytes).collect();
+        let new = |name: String, value: &[u8], passes| {
+            Self::new(name, Some(value), passes, policy.secret)
+        };
         let numbered = |i: usize| format!("value {} of {}", i + 1, values.len());
         let accepted = values.iter().enumerate();
         let mut all: Vec<_> =
-            accepted.clone().map(|(i, value)| Self::new(numbered(i), Some(value), true)).collect();
+            accepted.clone().map(|(i, value)| new(numbered(i), value, true)).collect();
         let longest = values.iter().copied().max_by_key(|value| value.len()).unwrap_or_default();
         all.extend([
-            Self::new("no header", None, false),
-            Self::new("an empty value", Some(b""), false),
+            Self::new("no header", None, false, false),
+            Self::new("an empty value", Some(b""), false, false),
             // Longer than every accepted one.
-            Self::new("a wrong value", Some(&[longest, b"x"].concat()), false),
+            new("a wrong value".to_owned(), &[longest, b"x"].concat(), false),
         ]);
         for (i, value) in accepted {
+            let name = format!("{}, altered", numbered(i));
             let other = altered(value).filter(|other| !values.contains(&other.as_slice()));
-            all.extend(
-                other.map(|v| Self::new(format!("{}, altered", numbered(i)), Some(&v), false)),
-            );
+            all.extend(other.map(|other| new(name, &other, false)));
         }
         for (i, value) in withdrawn.iter().enumerate() {
-            let name = format!("--denied {} of {}", i + 1, withdrawn.len());
-            all.push(Self::new(name, Some(value.as_bytes()), false));
+            let name = format!("denied value {} of {}", i + 1, withdrawn.len());
+            all.push(Self::new(name, Some(value.as_bytes()), false, true));
         }
         all.extend([
-            Self::new("a byte that is not UTF-8", Some(b"\xff"), false),
-            Self::new("value 1, afterwards", values.first().copied(), true),
+            Self::new("a byte that is not UTF-8", Some(b"\xff"), false, false),
+            new("value 1, afterwards".to_owned(), values[0], true),
         ]);
         all
     }
@@ -58,15 +129,16 @@ impl Check {
     /// Asks on `connection`, and counts the answer, or that there was none; `place` is added to a wrong outcome.
     pub fn ask(
         &mut self,
-        policy: &Policy,
+        rules: &Rules,
         path: &str,
         connection: &mut Connection,
         place: &str,
     ) -> Result<()> {
+        let policy = rules.policy;
         let header = self.value.as_deref().map(|value| (policy.header.as_bytes(), value));
         let send = |connection: &mut Connection| {
-            // What passes may be a stream without an end. Of a denial, the body counts.
-            let wanted = |head: &Response| head.status == policy.deny.status;
+            // What passes may be a stream without an end. Of a refusal, the body counts.
+            let wanted = |head: &Response| head.status >= 400 || head.status == policy.deny.status;
             connection.send_for("GET", path, header.as_slice(), b"", wanted)
         };
         let mut answer = send(connection);
@@ -74,35 +146,34 @@ impl Check {
         if connection.is_used() && answer.as_ref().is_err_and(|error| error.is::<Closed>()) {
             answer = connection.reopen().and_then(|()| send(connection));
         }
-        let (outcome, right) = match &answer {
-            Ok(response) => match difference(policy, response) {
-                None => ("denied".to_owned(), !self.passes),
-                Some(difference) => (difference, self.passes && response.status < 500),
+        let (outcome, right, body) = match &answer {
+            Ok(response) if self.passes && rules.is_passed(response.status) => {
+                (response.status.to_string(), true, None)
+            }
+            Ok(response) => match rules.denial(response) {
+                Ok(denied) => (denied.to_owned(), !self.passes, None),
+                Err(other) => (other, false, Some(response.body.as_slice())),
             },
-            Err(_) => ("no answer".to_owned(), false),
+            Err(_) => ("no answer".to_owned(), false, None),
         };
         let outcome = if right { outcome } else { outcome + place };
-        *self.seen.entry(outcome).or_default() += 1;
+        let excerpt = || body.map(|body| excerpt(body, self.secret)).unwrap_or_default();
+        self.seen.entry(outcome).or_insert_with(|| (0, excerpt())).0 += 1;
         self.failed |= !right;
         answer.map(drop)
     }
 
-    /// Whether every answer was right, and there was one.
-    pub fn is_ok(&self) -> bool {
-        !self.failed && !self.seen.is_empty()
-    }
-
-    /// Its row of the table.
-    pub fn row(&self, policy: &Policy) -> [String; 4] {
-        let expected = if self.passes {
-            "passed: below 500, not denied".to_owned()
-        } else {
-            format!("denied: {} as in the policy", policy.deny.status)
-        };
-        let seen: Vec<_> = self.seen.iter().map(|(what, n)| format!("{n} x {what}")).collect();
-        let seen = if seen.is_empty() { "not asked".to_owned() } else { seen.join(", ") };
-        let verdict = if self.is_ok() { "ok" } else { "FAILED" };
-        [self.name.clone(), expected, seen, verdict.to_owned()]
+    pub fn row(&self, rules: &Rules) -> Row {
+        let seen = self.seen.iter().map(|(outcome, (count, excerpt))| Seen {
+            count: (*count).into(),
+            answer: format!("{outcome}{excerpt}"),
+        });
+        Row {
+            check: self.name.clone(),
+            expected: rules.expected(self.passes),
+            seen: seen.collect(),
+            ok: !self.failed && !self.seen.is_empty(),
+        }
     }
 }
 
@@ -110,4 +181,14 @@ impl Check {
 fn altered(value: &[u8]) -> Option<Vec<u8>> {
     let (last, rest) = value.split_last()?;
     Some([rest, if *last == b'x' { b"y" } else { b"x" }].concat())
+}
+
+/// How `body` begins. The answer to a secret value may repeat it, in any form: then only a known text is shown.
+fn excerpt(body: &[u8], secret: bool) -> String {
+    let body = String::from_utf8_lossy(body);
+    let line = body.trim().lines().next().unwrap_or_default();
+    if line.is_empty() || secret && line != FALLBACK {
+        return String::new();
+    }
+    format!(" {:?}", line.chars().take(EXCERPT).collect::<String>())
 }

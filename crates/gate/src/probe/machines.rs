@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 use header_gate_envoy::client::{Connection, Transport, addresses};
-use header_gate_envoy::{ACTIVE, virtual_machines};
+use header_gate_envoy::{ACTIVE_PATH, active, virtual_machines};
 use serde_json::Value;
 
+use super::report::{Row, Seen};
 use super::target::Target;
 
-/// Envoy's workers, and its virtual machines.
 #[derive(Debug)]
 pub struct Machines {
     workers: u64,
@@ -15,45 +15,40 @@ pub struct Machines {
 }
 
 impl Machines {
-    /// Asks the admin API at `admin`.
-    pub fn ask(admin: &Target) -> Result<Self> {
-        let about =
-            || format!("{} is not an admin API that counts virtual machines", admin.address);
+    pub fn ask(admin: &Target, transport: Transport) -> Result<Self> {
         let peer = addresses(&admin.address)?[0];
-        let mut connection = Connection::at(peer, admin.authority.as_str(), Transport::Http1)?;
+        let connection = Connection::at(peer, admin.authority.as_str(), transport)?;
+        Self::count(connection).with_context(|| {
+            format!("{} is not an admin API that counts virtual machines", admin.address)
+        })
+    }
+
+    fn count(mut connection: Connection) -> Result<Self> {
         let mut get = |path: &str| {
             let answer = connection.send("GET", path, &[], b"")?;
             ensure!(answer.status == 200, "{path} is answered {}", answer.status);
             Ok(String::from_utf8_lossy(&answer.body).into_owned())
         };
-        let info: Value =
-            serde_json::from_str(&get("/server_info").with_context(about)?).with_context(about)?;
+        let info: Value = serde_json::from_str(&get("/server_info")?)?;
         let workers = info["command_line_options"]["concurrency"].as_u64().filter(|&n| n > 0);
-        let workers = workers.context("/server_info has no concurrency").with_context(about)?;
-        let stats = get(&format!("/stats?filter=^{ACTIVE}$")).with_context(about)?;
-        // Envoy lists it only once there has been one.
-        let active = stats.lines().find_map(|line| line.strip_prefix(ACTIVE)?.strip_prefix(": "));
-        let active = active.unwrap_or("0").trim().parse().with_context(about)?;
-        Ok(Self { workers, active })
+        let workers = workers.context("/server_info has no concurrency")?;
+        Ok(Self { workers, active: active(&get(ACTIVE_PATH)?) })
     }
 
     /// Each plugin, and each listener that drains, has the same number of them.
-    pub fn is_ok(&self) -> bool {
+    fn is_ok(&self) -> bool {
         self.active > 0 && self.active.is_multiple_of(virtual_machines(self.workers))
     }
 
-    /// Its row of the table.
-    pub fn row(&self) -> [String; 4] {
-        [
-            "virtual machines".to_owned(),
-            format!(
-                "{} (for {} workers), or a multiple",
-                virtual_machines(self.workers),
-                self.workers
-            ),
-            self.active.to_string(),
-            if self.is_ok() { "ok" } else { "FAILED" }.to_owned(),
-        ]
+    pub fn row(&self) -> Row {
+        let Self { workers, active } = self;
+        let needed = virtual_machines(*workers);
+        Row {
+            check: "virtual machines".to_owned(),
+            expected: format!("{needed} (for {workers} workers), or a multiple"),
+            seen: vec![Seen { count: *active, answer: "active".to_owned() }],
+            ok: self.is_ok(),
+        }
     }
 }
 
