@@ -138,3 +138,11 @@ fn an_envoy_without_the_abi_refuses_it_at_start() {
     let error = format!("{:#}", start(NEWEST, nowhere.path(), &listeners).unwrap_err());
     assert!(error.contains("Failed to load dynamic module"), "{error}");
 }
+
+#[test]
+fn try_runs_it() {
+    let mut script = Command::new(root().join("deploy/try.sh"));
+    script.args(["--native", "--once", "--port=0", "--admin-port=0", "--upstream-port=0"]);
+    let stdout = header_gate_e2e::stdout(script.env_remove("ENVOY").output().unwrap());
+    assert!(stdout.contains("\nok: 403 as policy.toml says"), "{stdout}");
+}

@@ -45,14 +45,9 @@ impl Listener {
 
     /// Adds the native gate `lib<name>.so`, which Envoy looks for in [`crate::DYNAMIC_MODULES`].
     pub fn native(self, name: &str) -> Self {
-        self.filter(json!({
-            "name": name,
-            "typed_config": {
-                "@type": api!("filters.http.dynamic_modules.v3.DynamicModuleFilter"),
-                "dynamic_module_config": { "name": name },
-                "filter_name": name,
-            },
-        }))
+        let module = json!({ "dynamic_module_config": { "name": name }, "filter_name": name });
+        let kind = "filters.http.dynamic_modules.v3.DynamicModuleFilter";
+        self.filter(extension(name, kind, module))
     }
 
     /// Adds an HTTP filter.
