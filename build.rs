@@ -33,4 +33,10 @@ fn main() {
             println!("cargo::rustc-link-arg-cdylib={arg}");
         }
     }
+
+    // The native front links nothing, not even the start-up code of C.
+    if env::var_os("CARGO_FEATURE_NATIVE").is_some() {
+        println!("cargo::rustc-link-arg-cdylib=-nostartfiles");
+        println!("cargo::rustc-link-arg-cdylib=-nostdlib");
+    }
 }

@@ -53,8 +53,12 @@
 #![allow(clippy::cast_possible_truncation, reason = "sizes have 32 bits where the plugin runs")]
 #![allow(clippy::trivially_copy_pass_by_ref, reason = "the policy decides how large a value is")]
 
-// Only the ABI front does without std.
-#[cfg(any(not(target_family = "wasm"), feature = "sdk"))]
+// The ABI front and the native front do without std, and so bring a panic handler. Tests and benches, where
+// a panic unwinds, have that of std.
+#[cfg(not(any(
+    all(target_family = "wasm", not(feature = "sdk")),
+    all(not(target_family = "wasm"), feature = "native", panic = "abort"),
+)))]
 extern crate std;
 
 #[macro_use]
@@ -81,3 +85,6 @@ mod abi;
 
 #[cfg(all(target_family = "wasm", feature = "sdk"))]
 mod sdk;
+
+#[cfg(all(not(target_family = "wasm"), feature = "native"))]
+mod native;

@@ -1,5 +1,6 @@
 //! Tests that need Envoy, npm or a registry: what they share.
 
+pub mod conformance;
 pub mod gateway;
 pub mod probe;
 pub mod registry;

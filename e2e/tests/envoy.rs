@@ -2,12 +2,12 @@
 //! byte that is not UTF-8 does.
 
 use header_gate_cli::build::variant::Variant;
+use header_gate_e2e::conformance::check;
 use header_gate_e2e::gateway::{GOOD, get, listener, start};
 use header_gate_e2e::{fronts, policies, policy, root};
-use header_gate_envoy::client::{Connection, Response};
-use header_gate_envoy::config::{UPSTREAM, config, is_upstream};
-use header_gate_envoy::{Envoy, NEWEST, OLDEST, raw};
-use header_gate_host::conformance::{self, Case, Protocol};
+use header_gate_envoy::config::{config, is_upstream};
+use header_gate_envoy::{Envoy, NEWEST, OLDEST};
+use header_gate_host::conformance;
 use header_gate_policy::Policy;
 
 /// Envoy with a listener for each variant, named after it.
@@ -28,48 +28,6 @@ fn assert_passes(port: u16, about: &str) {
     for _ in 0..4 {
         assert!(is_upstream(&get(port, GOOD)), "{about}");
     }
-}
-
-/// Sends the case and checks the answer.
-fn check(port: u16, case: &Case, policy: &Policy, about: &str) {
-    let mut headers: Vec<_> = case.headers.iter().map(|(n, v)| (&n[..], &v[..])).collect();
-    let response = match case.protocol {
-        Protocol::Http1 => {
-            raw::Connection::open(port).unwrap().send(&case.method, "/", &headers, &case.body)
-        }
-        Protocol::Http2 => {
-            Connection::http2(port).unwrap().send(&case.method, "/", &headers, &case.body)
-        }
-        Protocol::Grpc => {
-            headers.push((b"content-type", b"application/grpc"));
-            headers.push((b"te", b"trailers"));
-            Connection::http2(port).unwrap().send("POST", "/", &headers, b"\0\0\0\0\0")
-        }
-    };
-    let response = response.unwrap();
-    if case.protocol == Protocol::Grpc {
-        return check_grpc(&response, case, policy, about);
-    }
-    let expected = if case.passes { UPSTREAM } else { &policy.deny.body };
-    assert_eq!(response.status, if case.passes { 200 } else { policy.deny.status }, "{about}");
-    // An answer to HEAD has the size of the body that it leaves out.
-    let size = expected.len().to_string();
-    assert!(response.has("content-length", size.as_bytes()), "{about}: {response:?}");
-    let body = if case.method == "HEAD" { "" } else { expected };
-    assert_eq!(response.body, body.as_bytes(), "{about}");
-    let headers = if case.passes { &[][..] } else { &policy.deny.headers };
-    for (name, value) in headers {
-        assert!(response.has(name, value.as_bytes()), "{about}: {name} in {response:?}");
-    }
-}
-
-/// A gRPC answer has the HTTP status 200, its own status, and the body as a percent-encoded message.
-fn check_grpc(response: &Response, case: &Case, policy: &Policy, about: &str) {
-    let header = |name: &str| String::from_utf8_lossy(response.header(name).unwrap_or_default());
-    let passed = header("grpc-status") != "7";
-    assert_eq!((response.status, case.passes), (200, passed), "{about}: {response:?}");
-    let body = if case.passes { UPSTREAM } else { &policy.deny.body };
-    assert_eq!(header("grpc-message"), body.replace('\n', "%0A"), "{about}");
 }
 
 fn the_conformance_table_holds_in(version: &str) {

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-use header_gate_cli::build;
 use header_gate_cli::build::variant::Variant;
+use header_gate_cli::build::{self, native};
 use header_gate_envoy::config::{Listener, config};
 use header_gate_envoy::raw::Connection;
-use header_gate_envoy::{ACTIVE, Envoy, NEWEST, Options, install, until, virtual_machines};
+use header_gate_envoy::{
+    ACTIVE, DYNAMIC_MODULES, Envoy, NEWEST, Options, install, until, virtual_machines,
+};
 use header_gate_policy::Policy;
 use serde_json::{Value, json};
 
@@ -21,6 +23,8 @@ pub const OURS: &str = "header-gate";
 pub const LOG: &str = "header-gate, feature log";
 /// The plugin with feature `sdk`.
 pub const SDK: &str = "header-gate, feature sdk";
+/// The native gate.
+pub const NATIVE: &str = "header-gate, native";
 /// `benches/floor.wat`, the same rule written by hand.
 pub const FLOOR: &str = "floor (hand-written WAT)";
 /// `benches/empty.wat`, which Envoy never calls.
@@ -54,7 +58,7 @@ pub struct Filter {
 
 impl Filter {
     pub fn is_module(&self) -> bool {
-        ![NO_FILTER, RBAC, API_KEY, LUA].contains(&self.name)
+        ![NO_FILTER, NATIVE, RBAC, API_KEY, LUA].contains(&self.name)
     }
 
     pub fn status(&self, request: &Request) -> u16 {
@@ -80,6 +84,7 @@ pub fn all(root: &Path, names: &[&'static str], plugin: Option<&Path>) -> Result
             (LUA, _) => (listener.filter(lua(&policy)), own),
             (OURS, Some(plugin)) => (wasm(plugin), own),
             (OURS, None) => (built(&Variant::default())?, own),
+            (NATIVE, _) => (listener.native(&link(root)?), own),
             (LOG, _) => (built(&Variant::log())?, own),
             (SDK, _) => (built(&Variant::sdk())?, own),
             (BASELINE, _) => (built(&Variant::baseline())?, own),
@@ -90,13 +95,25 @@ pub fn all(root: &Path, names: &[&'static str], plugin: Option<&Path>) -> Result
     names.iter().map(filter).collect()
 }
 
-/// Compiles `benches/NAME.wat` to a module under `target/lab`.
+/// The folder of modules that are made here.
+fn folder(root: &Path) -> Result<PathBuf> {
+    let folder = root.join("target/lab");
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder)
+}
+
+/// Compiles the native gate with the committed policy; returns the name that Envoy knows it by.
+fn link(root: &Path) -> Result<String> {
+    let (library, _) = native::build(root, &root.join("policy.toml"), None)?;
+    build::put(&folder(root)?.join(native::file_name(None)), &library)?;
+    Ok(native::NAME.to_owned())
+}
+
+/// Compiles `benches/NAME.wat` to a module.
 fn assemble(root: &Path, name: &str) -> Result<PathBuf> {
     let source = root.join("benches").join(name).with_extension("wat");
     let wasm = wat::parse_file(&source).with_context(|| format!("{}", source.display()))?;
-    let folder = root.join("target/lab");
-    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    let file = folder.join(name).with_extension("wasm");
+    let file = folder(root)?.join(name).with_extension("wasm");
     build::put(&file, &wasm)?;
     Ok(file)
 }
@@ -110,10 +127,17 @@ pub fn configuration(filters: &[Filter]) -> String {
     config.to_string()
 }
 
+/// The command that runs `program`, which is or runs Envoy, with the native gates that are made here.
+pub fn command(root: &Path, program: &Path) -> Result<Command> {
+    let mut command = Command::new(program);
+    command.env(DYNAMIC_MODULES, folder(root)?);
+    Ok(command)
+}
+
 /// Starts Envoy with these filters, and waits until each worker has the virtual machines of all.
 pub fn start(root: &Path, filters: &[Filter], options: &Options) -> Result<Envoy> {
-    let binary = install(root, NEWEST)?;
-    let envoy = Envoy::start(Command::new(binary), &configuration(filters), options)?;
+    let command = command(root, &install(root, NEWEST)?)?;
+    let envoy = Envoy::start(command, &configuration(filters), options)?;
     let modules = filters.iter().filter(|filter| filter.is_module()).count() as f64;
     let expected = modules * virtual_machines(options.concurrency.into()) as f64;
     until(|| Ok((envoy.stat(ACTIVE)?.unwrap_or_default() == expected).then_some(())))

@@ -5,6 +5,7 @@
 
 mod contract;
 mod functions;
+mod library;
 mod module;
 mod path;
 mod table;
@@ -13,5 +14,6 @@ mod tests;
 
 pub use contract::Contract;
 pub use functions::Function;
+pub use library::Library;
 pub use module::{Item, Pages, Properties, beyond_mvp, inspect};
 pub use path::Bound;

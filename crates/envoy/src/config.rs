@@ -43,6 +43,13 @@ impl Listener {
         self.filter(extension(PLUGIN, "filters.http.wasm.v3.Wasm", json!({ "config": config })))
     }
 
+    /// Adds the native gate `lib<name>.so`, which Envoy looks for in [`crate::DYNAMIC_MODULES`].
+    pub fn native(self, name: &str) -> Self {
+        let module = json!({ "dynamic_module_config": { "name": name }, "filter_name": name });
+        let kind = "filters.http.dynamic_modules.v3.DynamicModuleFilter";
+        self.filter(extension(name, kind, module))
+    }
+
     /// Adds an HTTP filter.
     pub fn filter(mut self, filter: Value) -> Self {
         self.filters.push(filter);

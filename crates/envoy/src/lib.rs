@@ -41,6 +41,9 @@ pub fn active(stats: &str) -> u64 {
     gauges.sum()
 }
 
+/// The environment variable with the folder of Envoy's dynamic modules.
+pub const DYNAMIC_MODULES: &str = "ENVOY_DYNAMIC_MODULES_SEARCH_PATH";
+
 /// How many virtual machines Envoy has for a plugin: one for each worker, one for the main thread, and one that
 /// the others are cloned from.
 pub const fn virtual_machines(workers: u64) -> u64 {

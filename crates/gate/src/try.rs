@@ -13,11 +13,11 @@ use anyhow::{Context, Result, ensure};
 use header_gate_envoy::client::{Connection, Response};
 use header_gate_envoy::denial::difference;
 use header_gate_envoy::httpbin::Httpbin;
-use header_gate_envoy::{self as envoy, Envoy, NEWEST};
+use header_gate_envoy::{self as envoy, DYNAMIC_MODULES, Envoy, NEWEST};
 use header_gate_policy::Policy;
 
-use crate::build;
 use crate::build::variant::Variant;
+use crate::build::{self, native};
 
 /// httpbin's path for the teapot, and what its answer shows.
 const PATH: &str = "/status/418";
@@ -48,6 +48,9 @@ pub struct Options {
     /// This plugin instead, such as one with log lines
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
+    /// The native gate instead, for Envoy 1.38 or newer
+    #[arg(long, conflicts_with = "plugin")]
+    native: bool,
 }
 
 /// Runs `gate try`. Nothing is left running.
@@ -82,10 +85,7 @@ fn start(root: &Path, options: &Options) -> Result<(Envoy, Httpbin)> {
     check_ports(options)?;
     let plugin = match &options.plugin {
         Some(file) => path::absolute(file)?,
-        None => {
-            eprintln!("gate: building {} ...", Variant::default().file_name());
-            build::artifact(root, &Variant::default())?
-        }
+        None => built(root, options.native)?,
     };
     let about = || format!("cannot read the plugin {}", plugin.display());
     let size = fs::metadata(&plugin).with_context(about)?.len();
@@ -97,8 +97,23 @@ fn start(root: &Path, options: &Options) -> Result<(Envoy, Httpbin)> {
     let httpbin = Httpbin::start(root, options.upstream_port)?;
     let config = config(root, options, &plugin, httpbin.port)?;
     eprintln!("gate: starting Envoy with {} ({size} bytes) ...", plugin.display());
-    let envoy = Envoy::start(Command::new(binary), &config, &envoy::Options::default())?;
+    let mut command = Command::new(binary);
+    command.env(DYNAMIC_MODULES, plugin.parent().unwrap_or(root));
+    let envoy = Envoy::start(command, &config, &envoy::Options::default())?;
     Ok((envoy, httpbin))
+}
+
+/// The plugin, or the native gate, built with policy.toml.
+fn built(root: &Path, native: bool) -> Result<PathBuf> {
+    let name = if native { native::file_name(None) } else { Variant::default().file_name() };
+    eprintln!("gate: building {name} ...");
+    if !native {
+        return build::artifact(root, &Variant::default());
+    }
+    let (library, _) = native::build(root, &root.join("policy.toml"), None)?;
+    let file = root.join("target/native").join(name);
+    build::put(&file, &library)?;
+    Ok(file)
 }
 
 /// Refuses ports that are in use: Envoy would share one with another Envoy.
@@ -118,19 +133,22 @@ fn check_ports(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// deploy/envoy.yaml with the ports and the plugin of this run.
+/// deploy/envoy.yaml or deploy/envoy-native.yaml with the ports and the plugin of this run.
 fn config(root: &Path, options: &Options, plugin: &Path, upstream: u16) -> Result<String> {
-    let file = root.join("deploy/envoy.yaml");
+    let name = if options.native { "envoy-native.yaml" } else { "envoy.yaml" };
+    let file = root.join("deploy").join(name);
     let mut config =
         fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let plugin = plugin.to_str().context("the plugin's path is not UTF-8")?;
-    for (ours, here) in [
+    // A string of JSON is one of YAML, whatever the path holds.
+    let plugin =
+        ("filename: plugin.wasm ", format!("filename: {} ", serde_json::to_string(plugin)?));
+    let ports = [
         ("port_value: 9901 ", format!("port_value: {} ", options.admin_port)),
         ("port_value: 10000 ", format!("port_value: {} ", options.port)),
         ("port_value: 8000 ", format!("port_value: {upstream} ")),
-        // A string of JSON is one of YAML, whatever the path holds.
-        ("filename: plugin.wasm ", format!("filename: {} ", serde_json::to_string(plugin)?)),
-    ] {
+    ];
+    for (ours, here) in ports.into_iter().chain((!options.native).then_some(plugin)) {
         let times = config.matches(ours).count();
         ensure!(times == 1, "{} has {ours:?} {times} times, not once", file.display());
         config = config.replace(ours, &here);

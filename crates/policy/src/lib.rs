@@ -31,6 +31,7 @@
 
 mod check;
 mod fields;
+mod native;
 mod warnings;
 
 use std::fmt;
@@ -160,6 +161,7 @@ impl Policy {
         let bytes = |bytes: &[u8]| format!("b\"{}\"", bytes.escape_ascii());
         let accepted: Vec<_> = values.iter().map(|value| bytes(value.as_bytes())).collect();
         let serialized = self.serialized_headers();
+        let (response, grpc_response) = (self.response(), self.grpc_response());
         format!(
             "\
 /// The header's name, in lower case.
@@ -180,6 +182,10 @@ pub const HEADERS_SERIALIZED: [u8; {}] = *{};
 pub const BODY: &str = {body:?};
 /// Response code details.
 pub const DETAILS: &str = {details:?};
+/// Headers of the denial as the native front sends them.
+pub const RESPONSE: [(&str, &str); {}] = {response:?};
+/// The same for a gRPC call.
+pub const GRPC_RESPONSE: [(&str, &str); {}] = {grpc_response:?};
 /// Log line of a denied request.
 pub const DENIAL: &str = {:?};
 ",
@@ -190,6 +196,8 @@ pub const DENIAL: &str = {:?};
             headers.len(),
             serialized.len(),
             bytes(&serialized),
+            response.len(),
+            grpc_response.len(),
             self.denial()
         )
     }

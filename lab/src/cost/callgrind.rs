@@ -13,6 +13,8 @@ use header_gate_system::command;
 use header_gate_system::install::apt_program;
 use header_gate_system::process::Folder;
 
+use crate::filter;
+
 /// Most modules in one Envoy: with more, valgrind runs out of addresses for their memories, and Envoy
 /// then lets every request pass.
 pub const MODULES: usize = 4;
@@ -39,12 +41,12 @@ pub fn version() -> Result<String> {
 }
 
 impl Callgrind {
-    /// Starts `binary` with `config`. Log lines are dropped, as in a gateway that logs warnings only.
-    pub fn start(binary: &Path, config: &str) -> Result<Self> {
+    /// Starts `binary` with `config` for the checkout in `root`. Log lines are dropped, as in a gateway that logs warnings only.
+    pub fn start(root: &Path, binary: &Path, config: &str) -> Result<Self> {
         let valgrind = apt_program("valgrind", "valgrind")?;
         let control = apt_program("callgrind_control", "valgrind")?;
         let folder = Folder::new().context("no temporary folder for callgrind")?;
-        let mut command = Command::new(valgrind);
+        let mut command = filter::command(root, &valgrind)?;
         command
             .args(["--tool=callgrind", "--smc-check=all-non-file", "--instr-atstart=no"])
             .arg(format!("--callgrind-out-file={}", folder.path().join("out").display()))

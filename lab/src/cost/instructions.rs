@@ -8,7 +8,8 @@ use header_gate_envoy::{NEWEST, install};
 
 use super::callgrind::{self, Callgrind, MODULES};
 use crate::filter::{
-    self, API_KEY, BASELINE, Client, EMPTY, FLOOR, LOG, LUA, NO_FILTER, OURS, RBAC, Request, SDK,
+    self, API_KEY, BASELINE, Client, EMPTY, FLOOR, LOG, LUA, NATIVE, NO_FILTER, OURS, RBAC,
+    Request, SDK,
 };
 use crate::samples::Samples;
 
@@ -17,7 +18,7 @@ use crate::samples::Samples;
 pub const FILTERS: &str = "filters";
 pub const FRONTS: &str = "fronts";
 const SETUPS: [(&str, &[&str]); 2] = [
-    (FILTERS, &[NO_FILTER, EMPTY, OURS, FLOOR, BASELINE, RBAC, API_KEY, LUA]),
+    (FILTERS, &[NO_FILTER, EMPTY, OURS, FLOOR, BASELINE, NATIVE, RBAC, API_KEY, LUA]),
     (FRONTS, &[NO_FILTER, OURS, LOG, SDK]),
 ];
 
@@ -58,7 +59,7 @@ fn count(
     let modules = filters.iter().filter(|filter| filter.is_module()).count();
     ensure!(modules <= MODULES, "{modules} modules are too many for valgrind");
     let mut callgrind =
-        Callgrind::start(&install(root, NEWEST)?, &filter::configuration(&filters))?;
+        Callgrind::start(root, &install(root, NEWEST)?, &filter::configuration(&filters))?;
     let mut clients = Vec::new();
     for filter in &filters {
         clients.push(Client::warmed_up(&callgrind.envoy, filter, &policy)?);

@@ -5,13 +5,16 @@ use anyhow::Result;
 use super::instructions::{FILTERS, FRONTS, guest};
 use super::{load, workers};
 use crate::chart::{self, Bar};
-use crate::filter::{API_KEY, BASELINE, EMPTY, FLOOR, LOG, LUA, NO_FILTER, OURS, PATHS, RBAC, SDK};
+use crate::filter::{
+    API_KEY, BASELINE, EMPTY, FLOOR, LOG, LUA, NATIVE, NO_FILTER, OURS, PATHS, RBAC, SDK,
+};
 use crate::samples::{Samples, median, spread};
 use crate::table::{markdown, thousands};
 
 /// The filters that are compared, with the group of samples of each.
-const COMPARED: [(&str, &str); 9] = [
+const COMPARED: [(&str, &str); 10] = [
     (FILTERS, API_KEY),
+    (FILTERS, NATIVE),
     (FILTERS, RBAC),
     (FILTERS, LUA),
     (FILTERS, EMPTY),
@@ -21,8 +24,8 @@ const COMPARED: [(&str, &str); 9] = [
     (FRONTS, SDK),
     (FILTERS, BASELINE),
 ];
-/// Those that are no modules.
-const NATIVE: [&str; 3] = [API_KEY, RBAC, LUA];
+/// Those that are no WebAssembly modules.
+const NO_MODULES: [&str; 4] = [API_KEY, NATIVE, RBAC, LUA];
 
 /// Instructions that a filter adds to a request.
 pub fn added(samples: &Samples, group: &str, filter: &str, request: &str) -> Result<Vec<f64>> {
@@ -49,7 +52,7 @@ pub fn filters(samples: &Samples) -> Result<String> {
         }
         for path in PATHS {
             let own = thousands(in_guest(samples, group, filter, path)?);
-            row.push(if NATIVE.contains(&filter) { String::new() } else { own });
+            row.push(if NO_MODULES.contains(&filter) { String::new() } else { own });
         }
         rows.push(row);
     }
@@ -122,7 +125,7 @@ pub fn picture(samples: &Samples) -> Result<String> {
         for (group, filter) in COMPARED.into_iter().filter(|(_, filter)| *filter != EMPTY) {
             let all = median(added(samples, group, filter, path)?);
             let own = in_guest(samples, group, filter, path)?;
-            let native = NATIVE.contains(&filter);
+            let native = NO_MODULES.contains(&filter);
             let parts =
                 if native { vec![0.0, 0.0, 0.0, all] } else { vec![empty, all - empty - own, own] };
             bars.push((filter.to_owned(), parts));

@@ -4,6 +4,7 @@ pub mod budget;
 pub mod builder;
 pub mod files;
 pub mod ledger;
+pub mod native;
 pub mod toolchain;
 pub mod variant;
 pub mod wasm_opt;
@@ -17,7 +18,7 @@ use header_gate_policy::Policy;
 pub use builder::{Builder, artifact};
 pub use files::{folder, put};
 use ledger::{FILE, Ledger};
-use variant::Variant;
+use variant::{DEFAULT_POLICY, Variant};
 
 /// Builds the plugin: compiles, optimises, verifies, and compares its size with ledger.toml
 ///
@@ -28,7 +29,8 @@ use variant::Variant;
 #[derive(Debug, Default, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Options {
-    /// log (lines in the host's log), sdk (on the proxy-wasm SDK), or both: sdk,log
+    /// log (lines in the host's log), sdk (on the proxy-wasm SDK), or both: sdk,log; native (a shared
+    /// library for Envoy's dynamic modules)
     #[arg(long, value_name = "LIST")]
     pub features: Option<String>,
     /// Rule and answer [default: policy.toml of the checkout]
@@ -37,6 +39,9 @@ pub struct Options {
     /// Where to write the plugin [default: plugin.wasm, plugin-sdk.wasm, ... of the checkout]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// With --features native: another target of the Rust toolchain on PATH than this machine
+    #[arg(long, value_name = "TRIPLE")]
+    pub target: Option<String>,
     /// Build every variant: fronts and features, policies/*.toml, the SDK baseline
     #[arg(long, conflicts_with_all = ["features", "policy", "out"])]
     pub all: bool,
@@ -53,6 +58,10 @@ pub fn run(options: Options) -> Result<()> {
 }
 
 pub fn run_in(root: &Path, options: &Options) -> Result<()> {
+    if options.features.as_deref() == Some("native") {
+        return options.build_native(root);
+    }
+    ensure!(options.target.is_none(), "--target is for --features native");
     let targets = options.targets(root)?;
     options.check(root, &targets)?;
     let file = root.join(FILE);
@@ -110,6 +119,12 @@ pub fn run_in(root: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
+fn check_out(out: &Path) -> Result<()> {
+    let place = folder(out).is_dir() && !out.is_dir();
+    ensure!(place, "--out {}: its folder does not exist, or it is a folder", out.display());
+    Ok(())
+}
+
 /// Prints what may surprise in the policy of `file`; an error if `strict`.
 pub fn warn(policy: &Policy, file: &Path, strict: bool) -> Result<()> {
     let (warnings, file) = (policy.warnings(), file.display());
@@ -119,6 +134,24 @@ pub fn warn(policy: &Policy, file: &Path, strict: bool) -> Result<()> {
 }
 
 impl Options {
+    fn build_native(&self, root: &Path) -> Result<()> {
+        ensure!(
+            !self.bless,
+            "--bless: {FILE} tracks no native gate, whose size depends on the linker"
+        );
+        let file = self.policy.clone().unwrap_or_else(|| root.join(DEFAULT_POLICY));
+        warn(&Policy::read(&file)?, &file, self.strict)?;
+        let name = native::file_name(self.policy.as_deref());
+        let out = self.out.clone().unwrap_or_else(|| root.join(&name));
+        check_out(&out)?;
+        eprintln!("gate: building {name}");
+        let (library, properties) = native::build(root, &file, self.target.as_deref())?;
+        put(&out, &library)?;
+        print!("{properties}");
+        println!("{:<20}{}", "file", out.display());
+        Ok(())
+    }
+
     fn targets(&self, root: &Path) -> Result<Vec<(PathBuf, Variant)>> {
         if self.all {
             let file = |variant: Variant| (root.join(variant.file_name()), variant);
@@ -138,9 +171,7 @@ impl Options {
     fn check(&self, root: &Path, targets: &[(PathBuf, Variant)]) -> Result<()> {
         for (out, variant) in targets {
             variant.contract(root)?;
-            if !folder(out).is_dir() || out.is_dir() {
-                bail!("--out {}: its folder does not exist, or it is a folder", out.display());
-            }
+            check_out(out)?;
         }
         let mut policies: Vec<_> =
             targets.iter().filter_map(|(_, variant)| variant.policy_file(root)).collect();

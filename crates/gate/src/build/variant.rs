@@ -9,7 +9,7 @@ use header_gate_contract::Contract;
 use header_gate_policy::Policy;
 
 /// The policy that a plugin has unless another is named, relative to the checkout.
-const DEFAULT_POLICY: &str = "policy.toml";
+pub(crate) const DEFAULT_POLICY: &str = "policy.toml";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Variant {

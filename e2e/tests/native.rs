@@ -1,0 +1,148 @@
+//! The native gate in every Envoy that has its ABI: it answers as the plugin does.
+
+use std::fs;
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use header_gate_cli::build::native;
+use header_gate_cli::build::variant::Variant;
+use header_gate_e2e::conformance::{check, send};
+use header_gate_e2e::gateway::{GOOD, get, listener, stat};
+use header_gate_e2e::{policies, policy, root};
+use header_gate_envoy::client::{Connection, Response};
+use header_gate_envoy::config::{Listener, config, is_upstream};
+use header_gate_envoy::{DYNAMIC_MODULES, Envoy, NEWEST, OLDEST, Options, install, raw};
+use header_gate_host::conformance;
+
+/// The versions whose dynamic-module ABI the gate speaks.
+const VERSIONS: [&str; 3] = ["1.38.3", "1.39.3", NEWEST];
+
+/// The committed policy's file, then those of `policies/`.
+fn files() -> Vec<PathBuf> {
+    let all = [Variant::default()].into_iter().chain(policies());
+    all.filter_map(|variant| variant.policy_file(root())).collect()
+}
+
+/// Writes the native gate with the policy in `file` to `folder`; returns the name that Envoy knows it by.
+fn build(folder: &Path, file: &Path) -> String {
+    let name = file.file_stem().unwrap().to_str().unwrap();
+    let (library, _) = native::build(root(), file, None).unwrap();
+    fs::write(folder.join(format!("lib{name}.so")), library).unwrap();
+    name.to_owned()
+}
+
+/// Envoy with the native gates in `folder`.
+fn start(version: &str, folder: &Path, listeners: &[Listener]) -> anyhow::Result<Envoy> {
+    let mut command = Command::new(install(root(), version)?);
+    command.env(DYNAMIC_MODULES, folder);
+    Envoy::start(command, &config(listeners).to_string(), &Options::default())
+}
+
+#[test]
+fn the_conformance_table_holds_in_each_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = build(folder.path(), &root().join("policy.toml"));
+    let table = conformance::read(&root().join("tests/conformance.toml")).unwrap();
+    for version in VERSIONS {
+        let envoy = start(version, folder.path(), &[Listener::new("gate").native(&name)]).unwrap();
+        let port = envoy.port("gate").unwrap();
+        for case in &table {
+            let about = format!("Envoy {version}: {}", case.name);
+            check(port, case, &policy(&Variant::default()), &about);
+            assert!(is_upstream(&get(port, GOOD)), "{about}: the next good request");
+        }
+    }
+}
+
+/// What a client can tell two gates by.
+fn seen(mut response: Response) -> Response {
+    response.headers.retain(|(name, _)| name != "date");
+    response.headers.sort();
+    response
+}
+
+#[test]
+fn every_answer_is_that_of_the_plugin() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = conformance::read(&root().join("tests/conformance.toml")).unwrap();
+    for file in files() {
+        let (name, variant) = (build(folder.path(), &file), Variant::default().with_policy(&file));
+        let log = "access log: %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%";
+        let listeners =
+            [Listener::new("native").native(&name).access_log(log), listener("wasm", &variant)];
+        let envoy = start(NEWEST, folder.path(), &listeners).unwrap();
+        let ports = ["native", "wasm"].map(|name| envoy.port(name).unwrap());
+        for case in &table {
+            let [native, wasm] = ports.map(|port| seen(send(port, case)));
+            assert_eq!(native, wasm, "{name}: {}", case.name);
+        }
+        // The media types of gRPC calls, and some that only begin like one.
+        for media_type in ["", "+proto", "+", "-web", "x", ";a=b", " ", "+proto;a=b"] {
+            let media_type = format!("application/grpc{media_type}");
+            let headers: &[(&[u8], &[u8])] = &[(b"content-type", media_type.as_bytes())];
+            let [native, wasm] = ports.map(|port| {
+                seen(Connection::http2(port).unwrap().send("POST", "/", headers, b"").unwrap())
+            });
+            assert_eq!(native, wasm, "{name}: {media_type}");
+        }
+        let policy = policy(&variant);
+        for value in &policy.values {
+            let headers: &[(&[u8], &[u8])] = &[(policy.header.as_bytes(), value.as_bytes())];
+            assert!(ports.iter().all(|&port| is_upstream(&get(port, headers))), "{name}: {value}");
+        }
+        let log = envoy.stop().unwrap();
+        if !policy.deny.details.is_empty() {
+            let line = format!("access log: {} {}", policy.deny.status, policy.deny.details);
+            assert!(log.contains(&line), "{name}: {line} is not in\n{log}");
+        }
+    }
+}
+
+#[test]
+fn a_body_that_follows_a_denial_never_reaches_the_upstream() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = build(folder.path(), &root().join("policy.toml"));
+    let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    upstream.set_nonblocking(true).unwrap();
+    let listener = Listener::new("gate").native(&name);
+    let listener = listener.upstream(upstream.local_addr().unwrap().port());
+    let envoy = start(NEWEST, folder.path(), &[listener]).unwrap();
+    for _ in 0..20 {
+        let mut connection = raw::Connection::open(envoy.port("gate").unwrap()).unwrap();
+        connection.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nhalf").unwrap();
+        assert_eq!(connection.receive("POST").unwrap().status, 403);
+        // Envoy may have closed the connection.
+        let _ = connection.write(b"rest");
+    }
+    assert_eq!(stat(&envoy, "cluster.gate.upstream_cx_total"), 0);
+    let mut byte = [0];
+    assert!(upstream.accept().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
+    // The upstream is asked once a request is allowed.
+    let mut good = raw::Connection::open(envoy.port("gate").unwrap()).unwrap();
+    good.write(&raw::request("a", "GET", "/", GOOD, b"")).unwrap();
+    upstream.set_nonblocking(false).unwrap();
+    upstream.accept().unwrap().0.read_exact(&mut byte).unwrap();
+}
+
+#[test]
+fn an_envoy_without_the_abi_refuses_it_at_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = build(folder.path(), &root().join("policy.toml"));
+    let listeners = [Listener::new("gate").native(&name)];
+    let error = format!("{:#}", start(OLDEST, folder.path(), &listeners).unwrap_err());
+    assert!(error.contains("undefined symbol: envoy_dynamic_module_callback_"), "{error}");
+    // So does one that finds no module.
+    let nowhere = tempfile::tempdir().unwrap();
+    let error = format!("{:#}", start(NEWEST, nowhere.path(), &listeners).unwrap_err());
+    assert!(error.contains("Failed to load dynamic module"), "{error}");
+}
+
+#[test]
+fn try_runs_it() {
+    let mut script = Command::new(root().join("deploy/try.sh"));
+    script.args(["--native", "--once", "--port=0", "--admin-port=0", "--upstream-port=0"]);
+    let stdout = header_gate_e2e::stdout(script.env_remove("ENVOY").output().unwrap());
+    assert!(stdout.contains("\nok: 403 as policy.toml says"), "{stdout}");
+}
