@@ -1,45 +1,67 @@
 //! A row of the conformance table, sent to a gateway.
 
+use anyhow::Result;
 use header_gate_envoy::client::{Connection, Response};
-use header_gate_envoy::config::UPSTREAM;
+use header_gate_envoy::config::{UPSTREAM, is_upstream};
 use header_gate_envoy::raw;
 use header_gate_host::conformance::{Case, Protocol};
 use header_gate_policy::Policy;
 
-/// The answer to the case.
-pub fn send(port: u16, case: &Case) -> Response {
-    let mut headers: Vec<_> = case.headers.iter().map(|(n, v)| (&n[..], &v[..])).collect();
-    let response = match case.protocol {
-        Protocol::Http1 => {
-            raw::Connection::open(port).unwrap().send(&case.method, "/", &headers, &case.body)
-        }
-        Protocol::Http2 => {
-            Connection::http2(port).unwrap().send(&case.method, "/", &headers, &case.body)
-        }
-        Protocol::Grpc => {
-            headers.push((b"content-type", b"application/grpc"));
-            headers.push((b"te", b"trailers"));
-            Connection::http2(port).unwrap().send("POST", "/", &headers, b"\0\0\0\0\0")
-        }
-    };
-    response.unwrap()
+use crate::gateway::{Fields, GOOD};
+
+/// Sends requests on one connection.
+type Send = Box<dyn FnMut(&str, Fields, &[u8]) -> Result<Response>>;
+
+fn connect(port: u16, protocol: Protocol) -> Send {
+    if protocol == Protocol::Http1 {
+        let mut connection = raw::Connection::open(port).unwrap();
+        Box::new(move |method, headers, body| connection.send(method, "/", headers, body))
+    } else {
+        let mut connection = Connection::http2(port).unwrap();
+        Box::new(move |method, headers, body| connection.send(method, "/", headers, body))
+    }
 }
 
-/// Sends the case and checks the answer.
+/// The answer to the case.
+fn answer(send: &mut Send, case: &Case) -> Response {
+    let mut headers: Vec<_> = case.headers.iter().map(|(n, v)| (&n[..], &v[..])).collect();
+    if case.protocol == Protocol::Grpc {
+        headers.extend([(&b"content-type"[..], &b"application/grpc"[..]), (b"te", b"trailers")]);
+        return send("POST", &headers, b"\0\0\0\0\0").unwrap();
+    }
+    send(&case.method, &headers, &case.body).unwrap()
+}
+
+/// The answer to the case on a new connection.
+pub fn send(port: u16, case: &Case) -> Response {
+    answer(&mut connect(port, case.protocol), case)
+}
+
+/// Sends the case and checks the answer; then a good request has to pass on the same connection.
 #[track_caller]
 pub fn check(port: u16, case: &Case, policy: &Policy, about: &str) {
-    let response = send(port, case);
+    let mut send = connect(port, case.protocol);
+    check_answer(&answer(&mut send, case), case, policy, about);
+    assert!(is_upstream(&send("GET", GOOD, b"").unwrap()), "{about}: the next good request");
+}
+
+/// Checks the answer to the case.
+#[track_caller]
+pub fn check_answer(response: &Response, case: &Case, policy: &Policy, about: &str) {
     if case.protocol == Protocol::Grpc {
-        return check_grpc(&response, case, policy, about);
+        return check_grpc(response, case, policy, about);
     }
-    let expected = if case.passes { UPSTREAM } else { &policy.deny.body };
-    assert_eq!(response.status, if case.passes { 200 } else { policy.deny.status }, "{about}");
+    let Policy { deny, .. } = policy;
+    let (status, headers, body) = match case.passes {
+        true => (200, &[][..], UPSTREAM),
+        false => (deny.status, &deny.headers[..], &*deny.body),
+    };
+    assert_eq!(response.status, status, "{about}");
     // An answer to HEAD has the size of the body that it leaves out.
-    let size = expected.len().to_string();
+    let size = body.len().to_string();
     assert!(response.has("content-length", size.as_bytes()), "{about}: {response:?}");
-    let body = if case.method == "HEAD" { "" } else { expected };
+    let body = if case.method == "HEAD" { "" } else { body };
     assert_eq!(response.body, body.as_bytes(), "{about}");
-    let headers = if case.passes { &[][..] } else { &policy.deny.headers };
     for (name, value) in headers {
         assert!(response.has(name, value.as_bytes()), "{about}: {name} in {response:?}");
     }

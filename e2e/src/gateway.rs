@@ -48,6 +48,24 @@ pub fn stat(envoy: &Envoy, name: &str) -> u64 {
     envoy.stat(name).unwrap().unwrap_or_else(|| panic!("Envoy has no {name}")) as u64
 }
 
+/// Calls `ask`, which opens a connection, until each worker of the listener with that name (or address, if a file
+/// of `deploy/` has it) has been given one.
+#[track_caller]
+pub fn on_each_worker<T>(envoy: &Envoy, listener: &str, mut ask: impl FnMut() -> T) -> Vec<T> {
+    let connections = || -> Vec<u64> {
+        let name = format!("listener.{listener}.worker_.*.downstream_cx_total");
+        let counts = envoy.admin(&format!("/stats?filter=^{name}$")).unwrap();
+        counts.lines().map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect()
+    };
+    let (before, mut answers) = (connections(), Vec::new());
+    assert!(!before.is_empty(), "Envoy has no listener {listener}");
+    while connections().iter().zip(&before).any(|(now, before)| now == before) {
+        assert!(answers.len() < 100 * before.len(), "a worker is given no connection");
+        answers.push(ask());
+    }
+    answers
+}
+
 /// A file of `deploy/` with each of these parts replaced.
 pub fn deployed(file: &str, edits: &[(&str, &str)]) -> String {
     let text = fs::read_to_string(root().join("deploy").join(file)).unwrap();
@@ -58,7 +76,7 @@ pub fn deployed(file: &str, edits: &[(&str, &str)]) -> String {
 }
 
 /// Who answered a request to a gateway with the committed policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Answer {
     Upstream,
     Gate,

@@ -9,24 +9,15 @@ pub mod schemas;
 use std::fs;
 use std::path::Path;
 use std::process::Output;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use header_gate_cli::build;
 use header_gate_cli::build::variant::Variant;
 use header_gate_envoy::{ACTIVE, Envoy};
 use header_gate_policy::Policy;
 
-const TIMEOUT: Duration = Duration::from_secs(20);
-
 /// The root of the repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
-
-/// The four variants of the plugin with the committed policy.
-pub fn fronts() -> [Variant; 4] {
-    [Variant::default(), Variant::log(), Variant::sdk(), Variant::sdk_log()]
 }
 
 /// The variants with a policy of `policies/`.
@@ -45,18 +36,15 @@ pub fn policy(variant: &Variant) -> Policy {
 }
 
 /// The number of Wasm virtual machines in `envoy`.
-pub fn virtual_machines(envoy: &Envoy) -> usize {
-    envoy.stat(ACTIVE).unwrap().unwrap_or_else(|| panic!("Envoy has no {ACTIVE}")) as usize
+pub fn virtual_machines(envoy: &Envoy) -> u64 {
+    gateway::stat(envoy, ACTIVE)
 }
 
 /// Waits until `condition` holds, and panics with `otherwise` if it never does.
 #[track_caller]
 pub fn until(otherwise: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + TIMEOUT;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{otherwise}");
-        thread::sleep(Duration::from_millis(20));
-    }
+    let met = header_gate_envoy::until(|| Ok(condition().then_some(())));
+    met.unwrap_or_else(|error| panic!("{otherwise}: {error}"));
 }
 
 /// What a successful command printed on standard output.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use header_gate_envoy::client::{Connection, Response};
@@ -14,9 +15,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tar::Archive;
 
-use crate::{TIMEOUT, until};
+use crate::until;
 
 const PROGRAM: &str = "docker-registry";
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// `gate:secret` for htpasswd.
 const LOGIN: &str = "gate:$2b$04$H0v7.QhPal074lQSt6wqOOYFMP2a52ozJbbyYDDscN.yaOh1uuI3q\n";
 

@@ -107,7 +107,12 @@ impl Listener {
         if let Some(socket) = &self.socket {
             chain["transport_socket"] = socket.clone();
         }
-        json!({ "name": self.name, "address": address(0), "filter_chains": [chain] })
+        json!({
+            "name": self.name,
+            "stat_prefix": self.name,
+            "address": address(0),
+            "filter_chains": [chain],
+        })
     }
 
     fn cluster(&self) -> Option<Value> {

@@ -228,11 +228,11 @@ fn reason(log: &str) -> String {
 }
 
 /// Asks until there is an answer.
-pub fn until<T>(question: impl Fn() -> Result<Option<T>>) -> Result<T> {
+pub fn until<T>(question: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     poll(TIMEOUT, question)
 }
 
-fn poll<T>(limit: Duration, question: impl Fn() -> Result<Option<T>>) -> Result<T> {
+fn poll<T>(limit: Duration, mut question: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(answer) = question()? {
