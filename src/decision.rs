@@ -179,6 +179,14 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_does_not_fit_has_no_image() {
+        assert_eq!((Value::<1>::CAPACITY, Value::<2>::CAPACITY), (4, 12));
+        let too_long = Value::<1> { words: [u64::from(u32::MAX) << 32] };
+        assert_eq!(Value::of(b"12345"), too_long);
+        assert_eq!(Value::of(&[b'1'; 100]), too_long);
+    }
+
+    #[test]
     #[should_panic(expected = "assertion failed")]
     fn a_rule_never_accepts_an_empty_value() {
         let _ = Rule::<1, 1>::new(&[b""]);

@@ -7,7 +7,7 @@ use header_gate_envoy::raw;
 use header_gate_host::conformance::{Case, Protocol};
 use header_gate_policy::Policy;
 
-use crate::gateway::{Fields, GOOD};
+use crate::gateway::{Fields, GOOD, get};
 
 /// Sends requests on one connection.
 type Send = Box<dyn FnMut(&str, Fields, &[u8]) -> Result<Response>>;
@@ -22,8 +22,9 @@ fn connect(port: u16, protocol: Protocol) -> Send {
     }
 }
 
-/// The answer to the case.
-fn answer(send: &mut Send, case: &Case) -> Response {
+/// The answer to the case on a new connection.
+pub fn send(port: u16, case: &Case) -> Response {
+    let mut send = connect(port, case.protocol);
     let mut headers: Vec<_> = case.headers.iter().map(|(n, v)| (&n[..], &v[..])).collect();
     if case.protocol == Protocol::Grpc {
         headers.extend([(&b"content-type"[..], &b"application/grpc"[..]), (b"te", b"trailers")]);
@@ -32,22 +33,15 @@ fn answer(send: &mut Send, case: &Case) -> Response {
     send(&case.method, &headers, &case.body).unwrap()
 }
 
-/// The answer to the case on a new connection.
-pub fn send(port: u16, case: &Case) -> Response {
-    answer(&mut connect(port, case.protocol), case)
-}
-
-/// Sends the case and checks the answer; then a good request has to pass on the same connection.
+/// Sends the case and checks the answer; then a good request has to pass.
 #[track_caller]
 pub fn check(port: u16, case: &Case, policy: &Policy, about: &str) {
-    let mut send = connect(port, case.protocol);
-    check_answer(&answer(&mut send, case), case, policy, about);
-    assert!(is_upstream(&send("GET", GOOD, b"").unwrap()), "{about}: the next good request");
+    check_answer(&send(port, case), case, policy, about);
+    assert!(is_upstream(&get(port, GOOD)), "{about}: the next good request");
 }
 
-/// Checks the answer to the case.
 #[track_caller]
-pub fn check_answer(response: &Response, case: &Case, policy: &Policy, about: &str) {
+fn check_answer(response: &Response, case: &Case, policy: &Policy, about: &str) {
     if case.protocol == Protocol::Grpc {
         return check_grpc(response, case, policy, about);
     }

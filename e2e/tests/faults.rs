@@ -124,10 +124,10 @@ fn plugins_that_break_beside_the_gate_do_not_change_what_it_decides() {
     // A plugin that fails closed answers 503 to what gets as far as it.
     let failed = ByEnvoy(503);
     let chains: [(&str, &[&Path], Answer, Answer); 5] = [
-        ("full, gate", &[&full, &gate], Upstream, Gate),
-        ("gate, full", &[&gate, &full], Upstream, Gate),
-        ("traps, gate", &[&traps, &gate], failed, failed),
-        ("gate, traps", &[&gate, &traps], failed, Gate),
+        ("full_then_gate", &[&full, &gate], Upstream, Gate),
+        ("gate_then_full", &[&gate, &full], Upstream, Gate),
+        ("traps_then_gate", &[&traps, &gate], failed, failed),
+        ("gate_then_traps", &[&gate, &traps], failed, Gate),
         ("gate", &[&gate], Upstream, Gate),
     ];
     let listeners = chains.map(|(name, plugins, ..)| {

@@ -1,5 +1,6 @@
 //! Every file of `deploy/`: rendered by kustomize and validated with the schema of its resource. tests/limits.rs
-//! runs `envoy.yaml`, tests/rollout.rs `envoy-xds`. No package registry has the gateways of `kong` and `nginx`, nor
+//! runs `envoy.yaml`, tests/rollout.rs `envoy-xds`, tests/native.rs
+//! `envoy-native.yaml`. No package registry has the gateways of `kong` and `nginx`, nor
 //! their schemas.
 
 use std::collections::BTreeMap;

@@ -57,17 +57,21 @@ fn check_constants(policy: &Policy) {
     let Policy { header, values, deny, .. } = policy;
     let longest = values.iter().map(String::len).max().expect("a value");
     let text = |text: &str| vec![text.as_bytes().to_vec()];
-    let headers = deny.headers.iter().flat_map(|(name, value)| [name, value]);
+    let pairs = |pairs: &[(String, String)]| -> Vec<_> {
+        pairs.iter().flat_map(|(name, value)| [name, value]).flat_map(|each| text(each)).collect()
+    };
     let expected = [
         ("HEADER", text(header)),
         ("VALUES", values.iter().flat_map(|value| text(value)).collect()),
         ("LONGEST", text(&longest.to_string())),
         ("WORDS", text(&(longest + 4).div_ceil(8).to_string())),
         ("STATUS", text(&deny.status.to_string())),
-        ("HEADERS", headers.flat_map(|value| text(value)).collect()),
+        ("HEADERS", pairs(&deny.headers)),
         ("HEADERS_SERIALIZED", vec![policy.serialized_headers()]),
         ("BODY", text(&deny.body)),
         ("DETAILS", text(&deny.details)),
+        ("RESPONSE", pairs(&policy.response())),
+        ("GRPC_RESPONSE", pairs(&policy.grpc_response())),
         ("DENIAL", text(&policy.denial())),
     ];
     assert_eq!(constants, expected.map(|(name, literals)| (name.to_owned(), literals)));

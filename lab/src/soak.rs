@@ -82,7 +82,7 @@ fn count(samples: &mut Samples, envoy: &Envoy, client: &Client<'_>, created: f64
     until(|| Ok((http("cx_active")? == 0.0).then_some(())))
         .context("Envoy keeps connections that are closed")?;
     for worker in 0..WORKERS {
-        let connections = format!("listener.127.0.0.1_0.worker_{worker}.downstream_cx_total");
+        let connections = format!("listener.{OURS}.worker_{worker}.downstream_cx_total");
         ensure!(stat(&connections)? > 0.0, "worker {worker} had no connection");
     }
     for (name, own, envoys) in [

@@ -5,7 +5,7 @@ use std::fs;
 use header_gate_cli::root;
 use header_gate_lab::cost::tables::{CLAIMS, added, in_guest, ratio};
 use header_gate_lab::draw::render;
-use header_gate_lab::filter::{API_KEY, LUA, OURS, PATHS, RBAC};
+use header_gate_lab::filter::{API_KEY, LUA, NATIVE, OURS, PATHS, RBAC};
 use header_gate_lab::samples::{Samples, median};
 use header_gate_lab::table::thousands;
 
@@ -32,7 +32,7 @@ fn the_documents_claim_no_less_than_the_samples_show() {
         }
     }
     let added = |filter, path| median(added(&samples, "filters", filter, path).unwrap());
-    for filter in [OURS, RBAC] {
+    for filter in [OURS, NATIVE, RBAC, API_KEY] {
         let added = thousands(added(filter, PATHS[0]));
         assert!(readme.contains(&added), "the README does not say that {filter} adds {added}");
     }
@@ -40,6 +40,8 @@ fn the_documents_claim_no_less_than_the_samples_show() {
     for path in PATHS {
         let ours = added(OURS, path);
         assert!(added(API_KEY, path) < ours && added(RBAC, path) < ours, "{path}");
+        let (native, most) = (added(NATIVE, path), if path == PATHS[0] { 0.4 } else { 0.25 });
+        assert!(native <= most * ours && native < added(RBAC, path), "{path}: {native}");
         assert_eq!(added(LUA, path) < ours, path != PATHS[2], "{path}");
         let part = in_guest(&samples, "filters", OURS, path).unwrap() / ours;
         assert!((0.005..0.015).contains(&part), "{path}: {part:.3} is not one in a hundred");
