@@ -292,3 +292,6 @@ ignore! {
 fn panic(_: &core::panic::PanicInfo) -> ! {
     loop {}
 }
+
+#[cfg(test)]
+mod tests;
