@@ -19,6 +19,20 @@ use header_gate_host::conformance;
 /// The versions whose dynamic-module ABI the gate speaks.
 const VERSIONS: [&str; 3] = ["1.38.3", "1.39.3", NEWEST];
 
+/// A policy with fields that Envoy treats in ways of their own.
+const ODD: &str = r#"
+header = "x-odd"
+values = ["odd"]
+[deny]
+status = 429
+headers = [
+    ["grpc-status", "5"], ["Set-Cookie", "a=1"], ["set-cookie", "b=2"], ["vary", "a"], ["Vary", "b"],
+    ["cache-control", "no-store"], ["cache-control", "private"], ["link", "<a>"], ["link", "<b>"],
+    ["x-envoy-ratelimited", "true"],
+]
+body = "100 % ~ é\u0001\n"
+"#;
+
 /// The committed policy's file, then those of `policies/`.
 fn files() -> Vec<PathBuf> {
     let all = [Variant::default()].into_iter().chain(policies());
@@ -66,7 +80,9 @@ fn seen(mut response: Response) -> Response {
 fn every_answer_is_that_of_the_plugin() {
     let folder = tempfile::tempdir().unwrap();
     let table = conformance::read(&root().join("tests/conformance.toml")).unwrap();
-    for file in files() {
+    let odd = folder.path().join("odd.toml");
+    fs::write(&odd, ODD).unwrap();
+    for file in files().into_iter().chain([odd]) {
         let (name, variant) = (build(folder.path(), &file), Variant::default().with_policy(&file));
         let log = "access log: %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%";
         let listeners =

@@ -2,11 +2,12 @@
 
 use crate::{Deny, Policy};
 
-/// Headers that Envoy writes itself in the answer to a gRPC call, whatever the policy has.
-const GRPC_FIELDS: [&str; 4] = ["content-type", "content-length", "grpc-status", "grpc-message"];
+/// Headers that Envoy writes itself in the answer to a gRPC call, whatever the policy has. It keeps a
+/// `grpc-status` of the policy.
+const GRPC_FIELDS: [&str; 3] = ["content-type", "content-length", "grpc-message"];
 
 impl Policy {
-    /// The status that a gRPC client gets: what Envoy makes of the HTTP status of a local reply
+    /// The status that a gRPC client gets unless the policy has a `grpc-status`: what Envoy makes of the HTTP status of a local reply
     /// (`Grpc::Utility::httpToGrpcStatus`).
     #[must_use]
     pub fn grpc_status(&self) -> u8 {
@@ -43,7 +44,9 @@ impl Policy {
         response.retain(|(name, _)| !GRPC_FIELDS.contains(&&**name));
         response[0] = header(":status", 200);
         response.push(header("content-type", "application/grpc"));
-        response.push(header("grpc-status", self.grpc_status()));
+        if response.iter().all(|(name, _)| name != "grpc-status") {
+            response.push(header("grpc-status", self.grpc_status()));
+        }
         let encode = |byte: u8| match byte {
             b'%' | ..b' ' | b'~'.. => format!("%{byte:02X}"),
             _ => char::from(byte).to_string(),
