@@ -12,7 +12,7 @@ use std::process::Output;
 
 use header_gate_cli::build;
 use header_gate_cli::build::variant::Variant;
-use header_gate_envoy::{ACTIVE, Envoy};
+use header_gate_envoy::Envoy;
 use header_gate_policy::Policy;
 
 /// The root of the repository.
@@ -37,7 +37,7 @@ pub fn policy(variant: &Variant) -> Policy {
 
 /// The number of Wasm virtual machines in `envoy`.
 pub fn virtual_machines(envoy: &Envoy) -> u64 {
-    gateway::stat(envoy, ACTIVE)
+    envoy.virtual_machines().unwrap()
 }
 
 /// Waits until `condition` holds, and panics with `otherwise` if it never does.

@@ -10,7 +10,7 @@ use header_gate_cli::build::{self, native};
 use header_gate_envoy::config::{Listener, config};
 use header_gate_envoy::raw::Connection;
 use header_gate_envoy::{
-    ACTIVE, DYNAMIC_MODULES, Envoy, NEWEST, Options, install, until, virtual_machines,
+    DYNAMIC_MODULES, Envoy, NEWEST, Options, install, until, virtual_machines,
 };
 use header_gate_policy::Policy;
 use serde_json::{Value, json};
@@ -38,6 +38,9 @@ pub const API_KEY: &str = "Envoy's api_key_auth filter";
 /// Envoy's Lua filter with the same rule and denial.
 pub const LUA: &str = "Envoy's Lua filter";
 
+/// Those that are no WebAssembly modules.
+pub const NO_MODULES: [&str; 5] = [NO_FILTER, NATIVE, RBAC, API_KEY, LUA];
+
 /// The status of the route behind each filter.
 const UPSTREAM: u16 = 200;
 
@@ -58,7 +61,7 @@ pub struct Filter {
 
 impl Filter {
     pub fn is_module(&self) -> bool {
-        ![NO_FILTER, NATIVE, RBAC, API_KEY, LUA].contains(&self.name)
+        !NO_MODULES.contains(&self.name)
     }
 
     pub fn status(&self, request: &Request) -> u16 {
@@ -138,9 +141,9 @@ pub fn command(root: &Path, program: &Path) -> Result<Command> {
 pub fn start(root: &Path, filters: &[Filter], options: &Options) -> Result<Envoy> {
     let command = command(root, &install(root, NEWEST)?)?;
     let envoy = Envoy::start(command, &configuration(filters), options)?;
-    let modules = filters.iter().filter(|filter| filter.is_module()).count() as f64;
-    let expected = modules * virtual_machines(options.concurrency.into()) as f64;
-    until(|| Ok((envoy.stat(ACTIVE)?.unwrap_or_default() == expected).then_some(())))
+    let modules = filters.iter().filter(|filter| filter.is_module()).count() as u64;
+    let expected = modules * virtual_machines(options.concurrency.into());
+    until(|| Ok((envoy.virtual_machines()? == expected).then_some(())))
         .with_context(|| format!("Envoy does not have its {expected} virtual machines"))?;
     Ok(envoy)
 }

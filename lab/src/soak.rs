@@ -8,7 +8,7 @@ use std::slice;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use header_gate_envoy::{ACTIVE, Envoy, Options as EnvoyOptions, until, virtual_machines};
+use header_gate_envoy::{Envoy, Options as EnvoyOptions, until, virtual_machines};
 
 use crate::filter::{self, NO_FILTER, OURS};
 use crate::samples::Samples;
@@ -91,7 +91,11 @@ fn count(samples: &mut Samples, envoy: &Envoy, client: &Client<'_>, created: f64
         ("failed (5xx)", 0.0, http("rq_5xx")?),
         ("requests begun", client.passed + client.refused + client.incomplete, http("rq_total")?),
         ("connections", client.connections, http("cx_total")?),
-        ("virtual machines", virtual_machines(WORKERS.into()) as f64, stat(ACTIVE)?),
+        (
+            "virtual machines",
+            virtual_machines(WORKERS.into()) as f64,
+            envoy.virtual_machines()? as f64,
+        ),
         ("virtual machines ever created", created, stat(CREATED)?),
     ] {
         ensure!(own == envoys, "{name}: Envoy counts {envoys}, the client {own}");

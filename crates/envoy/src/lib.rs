@@ -25,9 +25,7 @@ use crate::client::{Connection, TIMEOUT};
 pub const OLDEST: &str = "1.36.2";
 pub const NEWEST: &str = "1.40.0";
 
-/// Envoy's gauge of the virtual machines of all plugins, in the engine of PyPI's Envoy.
-pub const ACTIVE: &str = "wasm.envoy.wasm.runtime.v8.active";
-/// The path of the admin API with these gauges, one for each engine: see [`active`].
+/// The path of the admin API with the gauges of virtual machines, one for each engine: see [`active`].
 pub const ACTIVE_PATH: &str = "/stats?filter=^wasm.envoy.wasm.runtime..*.active$";
 
 /// The number of virtual machines in all engines, from the answer to [`ACTIVE_PATH`]. Envoy lists an engine once it
@@ -133,6 +131,11 @@ impl Envoy {
             Some((_, rest)) => rest.split(')').next().and_then(|figure| figure.parse().ok()),
             None => field(&text, &format!("{name}:")),
         })
+    }
+
+    /// The number of virtual machines that run plugins.
+    pub fn virtual_machines(&self) -> Result<u64> {
+        Ok(active(&self.admin(ACTIVE_PATH)?))
     }
 
     pub fn port(&self, name: &str) -> Result<u16> {

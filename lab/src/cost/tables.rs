@@ -6,7 +6,8 @@ use super::instructions::{FILTERS, FRONTS, guest};
 use super::{load, workers};
 use crate::chart::{self, Bar};
 use crate::filter::{
-    API_KEY, BASELINE, EMPTY, FLOOR, LOG, LUA, NATIVE, NO_FILTER, OURS, PATHS, RBAC, SDK,
+    API_KEY, BASELINE, EMPTY, FLOOR, LOG, LUA, NATIVE, NO_FILTER, NO_MODULES, OURS, PATHS, RBAC,
+    SDK,
 };
 use crate::samples::{Samples, median, spread};
 use crate::table::{markdown, thousands};
@@ -24,8 +25,6 @@ const COMPARED: [(&str, &str); 10] = [
     (FRONTS, SDK),
     (FILTERS, BASELINE),
 ];
-/// Those that are no WebAssembly modules.
-const NO_MODULES: [&str; 4] = [API_KEY, NATIVE, RBAC, LUA];
 
 /// Instructions that a filter adds to a request.
 pub fn added(samples: &Samples, group: &str, filter: &str, request: &str) -> Result<Vec<f64>> {
