@@ -24,13 +24,13 @@ use target::Target;
 
 /// Checks a running gate against its policy, and exits with 1 if the gate contradicts it.
 ///
-/// On each connection it sends every accepted value, no header (also as a gRPC call), an empty value, wrong values (one too long, and
-/// each accepted one with its last byte altered), what --denied-file lists, a byte that is not UTF-8, and an
-/// accepted value again. Denied is an answer with the status, the body and the headers of the policy (nginx adds a
-/// line feed to the body, Envoy answers gRPC calls in gRPC's form; the table says so). Passed is an answer with a status of 2xx or 3xx, or one that --expect
-/// names, and never the denial's status. Anything else is a failure: the table shows its status, and how its body
-/// begins (not if it answers a secret value). If a host has several addresses, they are asked in turn, and each
-/// has to answer.
+/// On each connection it sends every accepted value, no header (also as a gRPC call), an empty value, wrong values
+/// (one too long, and each accepted one with its last byte altered), what --denied-file lists, a byte that is not
+/// UTF-8, and an accepted value again. Denied is an answer with the status, the body and the headers of the policy
+/// (nginx adds a line feed to the body, Envoy answers gRPC calls in gRPC's form; the table says so). Passed is an
+/// answer with a status of 2xx or 3xx, or one that --expect names, and never the denial's status. Anything else is a
+/// failure: the table shows its status, and how its body begins (not if it answers a secret value). If a host has
+/// several addresses, they are asked in turn, and each has to answer.
 ///
 /// A gateway gives each connection to one of its workers, and a single worker can be without its plugin. Open
 /// ten connections for each worker, counting those of all replicas.
@@ -52,7 +52,8 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     denied_file: Option<PathBuf>,
     /// What the service answers to an accepted value, in place of 2xx and 3xx
-    #[arg(long, value_name = "STATUS,...", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(200..=599))]
+    #[arg(long, value_name = "STATUS,...", value_delimiter = ',')]
+    #[arg(value_parser = clap::value_parser!(u16).range(200..=599))]
     expect: Vec<u16>,
     /// Compare only the status of denials, where the gateway rewrites their headers or body (Envoy's
     /// local_reply_config). An answer of another filter with the same status looks the same then
@@ -71,7 +72,8 @@ pub struct Options {
     #[arg(long)]
     plaintext: bool,
     /// New connections to open, one after another
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
     /// This Envoy's admin API: also check that each worker has its virtual machine
     #[arg(long, value_name = "URL")]

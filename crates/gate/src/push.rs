@@ -119,11 +119,11 @@ fn read_plugin(file: &Path, policy: &Policy, policy_file: &Path, held: bool) -> 
     let log = properties.imports.iter().any(|import| import.name == "env.proxy_log");
     let violations = properties.violations(&Contract::of(policy, log));
     if let (Some(first), true) = (violations.first(), held) {
-        let more = violations.len() - 1;
-        bail!(
-            "{plugin} breaks its contract: {first} (and {more} more; `gate verify` lists them); \
-             --no-contract pushes it nevertheless"
-        );
+        let more = match violations.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more; `gate verify` lists them)"),
+        };
+        bail!("{plugin} breaks its contract: {first}{more}; --no-contract pushes it nevertheless");
     }
     header_gate_host::gate::check(&wasm, policy).with_context(|| {
         format!("{plugin} contradicts {policy_file} (--policy FILE names another policy)")
