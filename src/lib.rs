@@ -25,8 +25,9 @@
 //! | file | contents |
 //! |---|---|
 //! | `decision.rs` | the rule, generic over the policy; pure and safe |
-//! | `abi.rs` | the default front: the ABI itself, and all `unsafe` code |
-//! | `sdk.rs` | the other front (feature `sdk`): the same rule behind the `proxy-wasm` SDK |
+//! | `abi.rs` | the default front: the ABI itself; with `native.rs`, all `unsafe` code |
+//! | `sdk.rs` | feature `sdk`: the same rule behind the `proxy-wasm` SDK |
+//! | `native.rs` | feature `native`: the same rule behind Envoy's ABI for dynamic modules |
 //! | `log.rs` | the lines of feature `log` |
 //! | `unroll.rs` | the macro that unrolls loops |
 //!
