@@ -24,13 +24,15 @@ use tempfile::TempDir;
 const IMAGE: &str = "registry.example.com:5000/team/gate@sha256:00000000000000000000000000000000000000000000000000000000000000ff";
 
 /// The folders whose image is pinned, and the field.
-const PINNED: [(&str, &str); 4] = [
+const PINNED: [(&str, &str); 5] = [
     ("envoy-gateway", "url: "),
     ("higress", "url: oci://"),
     ("istio-gateway-api", "url: oci://"),
     ("istio-ingress", "url: oci://"),
+    ("istio-traffic-extension", "url: oci://"),
 ];
-const ENVOY_FILTER: &str = "istio-envoyfilter";
+/// The folders whose resource contains the module.
+const ENVOY_FILTERS: [&str; 2] = ["istio-envoyfilter", "istio-cors"];
 /// Fallback filters, which repeat the rule of the gate. tests/limits.rs runs the first.
 const FALLBACKS: [&str; 2] = ["envoy-fallback.yaml", "istio-ingress/fallback.yaml"];
 
@@ -44,6 +46,8 @@ envoy-gateway/filter-order.yaml | before: | befor:
 envoy-gateway/filter-order.yaml | http.cors | http.corse
 envoy-gateway/filter-order.yaml | filterOrder: | filtersOrder:
 higress | failStrategy | failPolicy
+istio-cors | INSERT_BEFORE | INSERT_BEHIND
+istio-cors | subFilter | subfilter
 istio-envoyfilter | INSERT_FIRST | INSERT_1ST
 istio-envoyfilter | workloadSelector | selector
 istio-gateway-api | targetRefs | targetRef
@@ -52,6 +56,8 @@ istio-ingress | phase: AUTHN | phase: AUTH
 istio-ingress | matchLabels | labels
 istio-ingress | kind: WasmPlugin | kind: WasmPlugins
 istio-ingress | url: | image:
+istio-traffic-extension | failStrategy | failPolicy
+istio-traffic-extension | phase: AUTHN | phase: AUTH
 istio-ingress/fallback.yaml | action: DENY | action: DENIED
 istio-ingress/fallback.yaml | selector: | selectors:
 istio-ingress/fallback.yaml | kind: AuthorizationPolicy | kind: AuthorisationPolicy
@@ -79,8 +85,22 @@ fn resource(deploy: &Path, name: &str) -> String {
     let mut rendered: Vec<_> = kustomize(&path).into_iter().map(stdout).collect();
     rendered.dedup();
     assert_eq!(rendered.len(), 1, "{rendered:#?}");
-    // Higress has no schema of its own, see its manifest.
-    rendered.remove(0).replace("extensions.higress.io/", "extensions.istio.io/")
+    rendered.remove(0)
+}
+
+/// The resource in the form of another one, of which npm has a schema: Higress's WasmPlugin has the fields of
+/// Istio's; so has a TrafficExtension, some of them under `wasm`.
+fn with_schema(resource: &str) -> String {
+    let resource = resource.replace("extensions.higress.io/", "extensions.istio.io/");
+    if !resource.contains("kind: TrafficExtension\n") {
+        return resource;
+    }
+    let mut plugin = json(&resource);
+    plugin["kind"] = "WasmPlugin".into();
+    let spec = plugin["spec"].as_object_mut().unwrap();
+    let Some(Value::Object(fields)) = spec.remove("wasm") else { panic!("{resource}") };
+    spec.extend(fields);
+    plugin.to_string()
 }
 
 fn assert_not_rendered(folder: &Path, reason: &str) {
@@ -99,9 +119,9 @@ fn every_resource_is_valid_and_every_mistake_is_found() {
         let [name, from, to] = mistake.split(" | ").collect::<Vec<_>>().try_into().unwrap();
         let resource = valid.entry(name).or_insert_with(|| resource(deploy.path(), name));
         assert!(resource.contains(from), "{mistake}");
-        wrong.push(resource.replacen(from, to, 1));
+        wrong.push(with_schema(&resource.replacen(from, to, 1)));
     }
-    let valid: Vec<_> = valid.into_values().collect();
+    let valid: Vec<_> = valid.into_values().map(|resource| with_schema(&resource)).collect();
     for (resource, Validated { problems, .. }) in valid.iter().zip(validate(&valid)) {
         assert!(problems.is_empty(), "{problems:#?}\n{resource}");
     }
@@ -124,10 +144,12 @@ fn the_pinned_image_is_rendered_and_nothing_without_an_image_or_a_module() {
         let reason = "unable to find one of 'kustomization.yaml'";
         assert_not_rendered(&deploy.path().join(folder), reason);
     }
-    let folder = deploy.path().join(ENVOY_FILTER);
     for wrong in ["", "bm8gbW9kdWxl"] {
-        fs::write(folder.join("plugin.base64"), wrong).unwrap();
-        assert_not_rendered(&folder, "options.index 1 is out of bounds");
+        fs::write(deploy.path().join("istio-envoyfilter/plugin.base64"), wrong).unwrap();
+        for folder in ENVOY_FILTERS {
+            let folder = deploy.path().join(folder);
+            assert_not_rendered(&folder, "options.index 1 is out of bounds");
+        }
     }
 }
 
@@ -151,16 +173,19 @@ fn the_fallback_filters_have_the_rule_of_the_policy() {
 }
 
 #[test]
-fn envoy_runs_the_filter_of_the_envoyfilter() {
-    let resource = json(&resource(deploy().path(), ENVOY_FILTER));
-    let filter = &resource["spec"]["configPatches"][0]["patch"]["value"];
+fn envoy_runs_the_filter_of_each_envoyfilter() {
+    let deploy = deploy();
     let start = |filter: Value| start(NEWEST, &config(&[Listener::new("gate").filter(filter)]), 2);
-    let envoy = start(filter.clone()).unwrap();
-    let port = envoy.port("gate").unwrap();
-    assert_eq!((ask(port, &[]), ask(port, GOOD)), (Gate, Upstream));
-    for (right, wrong) in [("failure_policy", "fail_policy"), ("FAIL_CLOSED", "FAIL_CLOSE")] {
-        let broken = filter.to_string().replace(right, wrong);
-        assert!(start(serde_json::from_str(&broken).unwrap()).is_err(), "{wrong} is accepted");
+    for folder in ENVOY_FILTERS {
+        let resource = json(&resource(deploy.path(), folder));
+        let filter = &resource["spec"]["configPatches"][0]["patch"]["value"];
+        let envoy = start(filter.clone()).unwrap();
+        let port = envoy.port("gate").unwrap();
+        assert_eq!((ask(port, &[]), ask(port, GOOD)), (Gate, Upstream), "{folder}");
+        for (right, wrong) in [("failure_policy", "fail_policy"), ("FAIL_CLOSED", "FAIL_CLOSE")] {
+            let broken = filter.to_string().replace(right, wrong);
+            assert!(start(serde_json::from_str(&broken).unwrap()).is_err(), "{wrong} is accepted");
+        }
     }
 }
 

@@ -144,6 +144,9 @@ patches:
   - target: {{ kind: WasmPlugin }}
     patch: |
       - {{ op: replace, path: /spec/url, value: \"oci://{image}\" }}
+  - target: {{ kind: TrafficExtension }}
+    patch: |
+      - {{ op: replace, path: /spec/wasm/url, value: \"oci://{image}\" }}
   - target: {{ kind: EnvoyExtensionPolicy }}
     patch: |
       - {{ op: replace, path: /spec/wasm/0/code/image/url, value: \"{image}\" }}
