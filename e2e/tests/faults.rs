@@ -93,6 +93,22 @@ fn clients_that_give_up_change_nothing() {
     assert_eq!(virtual_machines(&envoy), 4);
 }
 
+#[test]
+fn a_denied_upload_is_answered_before_it_ends_and_then_cut() {
+    const SIZE: usize = 1 << 30;
+    let envoy = envoy(&[gate("gate")]);
+    let mut upload = raw::Connection::open(envoy.port("gate").unwrap()).unwrap();
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {SIZE}\r\n\r\n");
+    upload.write(head.as_bytes()).unwrap();
+    let answer = upload.receive("POST").unwrap();
+    assert!(answer.has("connection", b"close"), "{answer:?}");
+    assert_eq!(Answer::from(answer), Gate);
+    // Envoy reads no more, and resets the connection.
+    let part = [0; 1 << 16];
+    assert!((0..SIZE / part.len()).any(|_| upload.write(&part).is_err()));
+    assert_gates(&envoy, Upstream);
+}
+
 /// A plugin that takes all memory it gets on every request, and then goes on, or traps.
 fn hog(end: &str) -> Vec<u8> {
     let text = format!(

@@ -9,7 +9,7 @@ use std::process::Command;
 use header_gate_cli::build::native;
 use header_gate_cli::build::variant::Variant;
 use header_gate_e2e::conformance::{check, send};
-use header_gate_e2e::gateway::{GOOD, get, listener, stat};
+use header_gate_e2e::gateway::{GOOD, get, listener, probe, stat};
 use header_gate_e2e::{policies, policy, root};
 use header_gate_envoy::client::{Connection, Response};
 use header_gate_envoy::config::{Listener, config, is_upstream};
@@ -106,6 +106,12 @@ fn every_answer_is_that_of_the_plugin() {
         for value in &policy.values {
             let headers: &[(&[u8], &[u8])] = &[(policy.header.as_bytes(), value.as_bytes())];
             assert!(ports.iter().all(|&port| is_upstream(&get(port, headers))), "{name}: {value}");
+        }
+        // The probe finds the policy in both.
+        for port in ports {
+            let url = format!("http://127.0.0.1:{port}/");
+            let file = ["--policy", file.to_str().unwrap(), "--connections", "2"];
+            header_gate_e2e::stdout(probe(&[&[url.as_str()][..], &file].concat()));
         }
         let log = envoy.stop().unwrap();
         if !policy.deny.details.is_empty() {

@@ -14,6 +14,14 @@ pub fn difference(Policy { deny, .. }: &Policy, response: &Response) -> Option<S
     if response.body != deny.body.as_bytes() {
         return Some(format!("{status} with another body"));
     }
-    let missing = deny.headers.iter().find(|(name, value)| !response.has(name, value.as_bytes()));
+    // Envoy joins the lines of some lists, such as `vary`.
+    let joined = |name: &str| {
+        let own = deny.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        own.map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(",")
+    };
+    let has = |(name, value): &(String, String)| {
+        response.has(name, value.as_bytes()) || response.has(name, joined(name).as_bytes())
+    };
+    let missing = deny.headers.iter().find(|header| !has(header));
     missing.map(|(name, _)| format!("{status} without the policy's {name}"))
 }

@@ -61,25 +61,15 @@ impl Rules<'_> {
     /// message. Clients see an answer with another `grpc-status`, 0 above all, as the service's.
     fn grpc_denial(&self, response: &Response) -> Option<Result<&'static str, String>> {
         let found = String::from_utf8_lossy(response.header("grpc-status")?);
-        let deny = &self.policy.deny;
-        let status = match deny.status {
-            400 => "13",
-            401 => "16",
-            403 => "7",
-            404 => "12",
-            429 | 502..=504 => "14",
-            _ => "2",
+        let expected = self.policy.grpc_response();
+        let expected = |name: &str| {
+            expected.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value.as_str())
         };
-        let encoded = deny.body.bytes().map(|byte| match byte {
-            b'%' | ..b' ' | 0x7f.. => format!("%{byte:02X}"),
-            _ => char::from(byte).to_string(),
-        });
-        let encoded: String = encoded.collect();
         let message = response.header("grpc-message").unwrap_or_default();
         // One line feed more is as good here as in a body.
         let same = [message, message.strip_suffix(b"%0A").unwrap_or(message)];
-        let right = self.status_only || same.contains(&encoded.as_bytes());
-        Some(if found == status && right {
+        let right = self.status_only || same.contains(&expected("grpc-message").as_bytes());
+        Some(if found == expected("grpc-status") && right {
             Ok("denied (by its gRPC status)")
         } else {
             Err(format!("grpc-status {found}, not the gate's denial"))
