@@ -1,0 +1,158 @@
+//! Requests that pass without the header, by their method or path. Asked only on the way to a denial.
+//!
+//! A path is exempt only if it is plain: if no normalisation, decoding or server that strips parameters makes
+//! another path of it. Then what is exempt here is exempt for whoever reads the path next.
+
+/// Whether `method` is one of `methods`.
+#[inline]
+#[must_use]
+pub fn has_method(methods: &[&str], method: &[u8]) -> bool {
+    methods.iter().any(|exempt| exempt.len() == method.len() && starts_with(method, exempt))
+}
+
+/// Whether the path of `target` (what comes before `?` or `#`) matches one of `patterns`: equals one, or starts
+/// as one that ends in `/*`.
+#[inline]
+#[must_use]
+pub fn has_path(patterns: &[&str], target: &[u8]) -> bool {
+    let path = target.get(..plain(target)).unwrap_or_default();
+    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => path.len() >= prefix.len() && starts_with(path, prefix),
+        None => path.len() == pattern.len() && starts_with(path, pattern),
+    })
+}
+
+/// Whether the bytes that both have are the same. (A comparison of slices would call `memcmp`.)
+#[inline]
+fn starts_with(bytes: &[u8], start: &str) -> bool {
+    bytes.iter().zip(start.as_bytes()).all(|(byte, expected)| byte == expected)
+}
+
+/// Where in a path a byte is.
+#[derive(Clone, Copy)]
+enum At {
+    Nowhere,
+    /// Behind `/`.
+    Slash,
+    /// Behind a dot that begins a segment.
+    Dot,
+    Segment,
+}
+
+/// The size of the path in `target`, or 0 if it is not plain. A plain path begins with `/` and has none of these:
+///
+/// - an empty segment but the last, or one that begins with a dot and then has anything but a letter, a digit,
+///   `-`, `_` or `~`;
+/// - `\\`, `;`, a space, a control byte, a byte beyond ASCII;
+/// - a `%` that is no escape, or an escape of `.`, `/`, `\\`, `;`, `?`, `#`, `%`, a control byte, or a byte beyond
+///   ASCII.
+#[inline]
+fn plain(target: &[u8]) -> usize {
+    let (mut size, mut at) = (0, At::Nowhere);
+    while let Some(&byte) = target.get(size) {
+        at = match (byte, at) {
+            (b'/', At::Nowhere | At::Segment) => At::Slash,
+            (b'/', _) | (_, At::Nowhere) => return 0,
+            (b'-' | b'_' | b'~' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z', _) => At::Segment,
+            (_, At::Dot) => return 0,
+            (b'?' | b'#', _) => return size,
+            (b'.', At::Slash) => At::Dot,
+            (b'%', _) if is_plain_escape(target, size) => {
+                size += 2;
+                At::Segment
+            }
+            (b'%' | b'\\' | b';' | ..=b' ' | 0x7f.., _) => return 0,
+            _ => At::Segment,
+        };
+        size += 1;
+    }
+    if matches!(at, At::Dot) { 0 } else { size }
+}
+
+/// Whether the escape at `at` stands for a byte that is as plain as its escape.
+#[inline]
+fn is_plain_escape(target: &[u8], at: usize) -> bool {
+    let digit = |at: usize| match target.get(at) {
+        Some(digit @ b'0'..=b'9') => digit - b'0',
+        Some(digit @ (b'a'..=b'f' | b'A'..=b'F')) => (digit | b' ') - b'a' + 10,
+        // Makes the byte one beyond ASCII.
+        _ => 0x88,
+    };
+    let byte = digit(at + 1) << 4 | digit(at + 2);
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'.' | b'/' | b'\\' | b';' | b'?' | b'#' | b'%')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATTERNS: [&str; 4] = ["/healthz", "/.well-known/acme-challenge/*", "/static/*", "/end/"];
+
+    #[test]
+    fn exempt_paths_are_those_of_a_pattern() {
+        for target in [
+            "/healthz",
+            "/healthz?",
+            "/healthz?a=/../b;%2e",
+            "/healthz#x",
+            "/.well-known/acme-challenge/",
+            "/.well-known/acme-challenge/a-_~.b",
+            "/static/",
+            "/static/.hidden/a..b/a.",
+            "/static/%20%41%7e!$&'()*+,=:@[]^`{|}<>\"",
+            "/static/a/b/",
+            "/end/",
+        ] {
+            assert!(has_path(&PATTERNS, target.as_bytes()), "{target}");
+        }
+        for target in [
+            "",
+            "healthz",
+            "*",
+            "/",
+            "?",
+            "#",
+            "/healthz/",
+            "/healthzz",
+            "/health",
+            "/Healthz",
+            "//healthz",
+            "/static",
+            "/staticx",
+            "/end",
+            "/end/x",
+            "/a/healthz",
+            "/%68ealthz",
+            "http://a/healthz",
+            " /healthz",
+            "/healthz ",
+            "/?/healthz",
+        ] {
+            assert!(!has_path(&PATTERNS, target.as_bytes()), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_could_mean_another_is_never_exempt() {
+        for rest in [
+            "..", "../", "../x", ".", "./x", "a/..", "a/.", "a/./b", "a/../b", "..;/x", "..x",
+            ".;x", "/x", "a//b", "a\\b", "a;b", ";", "a b", "\t", "\u{7f}", "\u{e9}", "\u{1}",
+            "...", ".%41", "%2e", "%2E", "a%2f", "a%2F", "%5c", "%5C", "%25", "%3b", "%3f", "%23",
+            "%00", "%0a", "%7f", "%80", "%c0%ae", "%", "a%", "a%2", "%zz", "%2g", "%g2", "%u002e",
+            "%%2e", ".?a", ".#",
+        ] {
+            let target = std::format!("/static/{rest}");
+            assert!(!has_path(&PATTERNS, target.as_bytes()), "{target}");
+        }
+    }
+
+    #[test]
+    fn methods_are_compared_byte_for_byte() {
+        let methods = ["OPTIONS", "HEAD"];
+        assert!(has_method(&methods, b"OPTIONS") && has_method(&methods, b"HEAD"));
+        for method in ["", "options", "OPTION", "OPTIONSS", "HEA", "GET"] {
+            assert!(!has_method(&methods, method.as_bytes()), "{method}");
+        }
+        assert!(!has_method(&[], b"") && !has_path(&[], b"/"));
+    }
+}
