@@ -12,11 +12,15 @@ fn main() {
         PathBuf::from,
     );
     println!("cargo::rerun-if-env-changed=HEADER_GATE_POLICY");
+    println!("cargo::rustc-check-cfg=cfg(policy, values(\"count\"))");
     println!("cargo::rerun-if-changed={}", file.display());
     match Policy::read(&file) {
         Ok(policy) => {
             let constants = PathBuf::from(env::var_os("OUT_DIR").unwrap()).join("policy.rs");
             fs::write(constants, policy.constants()).unwrap();
+            if policy.count {
+                println!("cargo::rustc-cfg=policy=\"count\"");
+            }
         }
         Err(error) => println!("cargo::error={error}"),
     }

@@ -14,20 +14,22 @@ use core::ptr;
 
 use crate::RULE;
 use crate::decision;
-use crate::policy::{BODY, DETAILS, HEADER, HEADERS_SERIALIZED, STATUS, WORDS};
+use crate::policy::{
+    BODY, DETAILS, ENFORCE, GRPC_STATUS, HEADER, HEADERS_SERIALIZED, METHODS, MISSING_DETAILS,
+    PATHS, PREFLIGHT, REMOVE, STATUS, WORDS,
+};
 
 type Value = decision::Value<WORDS>;
 
 /// `WasmResult::Ok` of the specification; every other status denies.
 const OK: u32 = 0;
+/// `WasmResult::NotFound`: there is no such header.
+const NOT_FOUND: u32 = 1;
 /// `MapType::HttpRequestHeaders`.
 const HTTP_REQUEST_HEADERS: u32 = 0;
 /// `Action::Continue` and `Action::Pause`, what the callback returns.
 const CONTINUE: u32 = 0;
 const PAUSE: u32 = 1;
-/// No gRPC status of our own: hosts derive one from the HTTP status (Envoy: 7 for 403).
-const NO_GRPC_STATUS: i32 = -1;
-
 /// The address that refuses an allocation: outside memory on every engine, and positive as an i32,
 /// the type in which some hosts keep addresses.
 ///
@@ -56,6 +58,8 @@ unsafe extern "C" {
         headers_size: usize,
         grpc_status: i32,
     ) -> u32;
+
+    fn proxy_remove_header_map_value(map: u32, key_data: *const u8, key_size: usize) -> u32;
 }
 
 /// The whole memory of the module: two cells that the host writes, then data that it only reads.
@@ -67,6 +71,7 @@ struct Memory {
     /// The host writes the address of the value here.
     value_data: UnsafeCell<usize>,
     details: [u8; DETAILS.len()],
+    missing_details: [u8; missing_details().len()],
     header: [u8; HEADER.len()],
     headers: [u8; HEADERS_SERIALIZED.len()],
     body: [u8; BODY.len()],
@@ -80,10 +85,18 @@ static MEMORY: Memory = Memory {
     value: UnsafeCell::new(Value::NONE),
     value_data: UnsafeCell::new(0),
     details: bytes(DETAILS),
+    missing_details: bytes(missing_details()),
     header: bytes(HEADER),
     headers: HEADERS_SERIALIZED,
     body: bytes(BODY),
 };
+
+const fn missing_details() -> &'static str {
+    match MISSING_DETAILS {
+        Some(details) => details,
+        None => "",
+    }
+}
 
 /// `text` as an array, which is part of [`MEMORY`] instead of a pointer to another place.
 const fn bytes<const N: usize>(text: &str) -> [u8; N] {
@@ -101,7 +114,15 @@ fn lent() -> *mut u8 {
 /// an address outside memory if none has.
 #[cfg_attr(target_family = "wasm", unsafe(no_mangle))]
 extern "C" fn malloc(size: usize) -> *mut u8 {
-    if RULE.accepts_size(size) { lent() } else { ptr::without_provenance_mut(REFUSED) }
+    if RULE.accepts_size(size) {
+        lent()
+    } else if except::IS_USED
+        && let Some(room) = except::lend(size)
+    {
+        room
+    } else {
+        ptr::without_provenance_mut(REFUSED)
+    }
 }
 
 /// Marks the ABI version. Hosts look for the export and never call it, so it has the signature and the
@@ -117,19 +138,48 @@ extern "C" fn proxy_abi_version_0_2_1(size: usize) -> *mut u8 {
 extern "C" fn proxy_on_request_headers(context: u32, _headers: u32, _end_of_stream: u32) -> u32 {
     #[cfg(feature = "log")]
     lines::write(&lines::REQUEST, context);
-    if host_delivers_accepted_value() {
+    let answer = host_delivers_value();
+    if answer.is_accepted && (!REMOVE || host_removes_header()) {
+        count::add(count::ALLOWED);
+        return CONTINUE;
+    }
+    let is_missing = MISSING_DETAILS.is_some() && answer.is_missing();
+    if except::IS_USED && except::is_exempt() {
+        count::add(count::EXEMPT);
         return CONTINUE;
     }
     #[cfg(feature = "log")]
     lines::write(&lines::DENIED, context);
+    if !ENFORCE {
+        count::add(count::SHADOW_DENIED);
+        return CONTINUE;
+    }
+    count::add(count::DENIED);
     // The request stays stopped even if the host fails to send the denial.
-    let _ = send_denial();
+    let _ = send_denial(is_missing);
     PAUSE
 }
 
-/// Asks the host for the header. Returns true only if the host returns Ok and writes, during this call,
-/// an accepted value to the lent buffer, the buffer's address and the value's size.
-fn host_delivers_accepted_value() -> bool {
+/// The host's answer to the question for the header.
+struct Answer {
+    /// The host returned Ok and wrote, during this call, an accepted value to the lent buffer, the buffer's
+    /// address and the value's size.
+    is_accepted: bool,
+    status: u32,
+}
+
+impl Answer {
+    /// Whether the request has no header, or an empty one.
+    fn is_missing(&self) -> bool {
+        // SAFETY: the host, the only other writer, does not run.
+        let value = unsafe { &*MEMORY.value.get() };
+        self.status == NOT_FOUND || self.status == OK && value.size() == 0
+    }
+}
+
+/// Asks the host for the header.
+#[inline]
+fn host_delivers_value() -> Answer {
     let (value, value_data) = (MEMORY.value.get(), MEMORY.value_data.get());
     // SAFETY: both point to a live static, `value` to WORDS words (it is a transparent array of
     // them); no reference to either exists, and the host, the other writer, does not run. Volatile,
@@ -155,11 +205,22 @@ fn host_delivers_accepted_value() -> bool {
     let (value, value_data) = unsafe { (&*value, value_data.read()) };
     // A single test: `|` takes fewer bytes and instructions than branches.
     let wrong = (status ^ OK) as usize | (value_data ^ lent().addr());
-    (wrong | usize::from(!RULE.accepts(value))) == 0
+    let is_accepted = (wrong | usize::from(!RULE.accepts(value))) == 0;
+    Answer { is_accepted, status }
 }
 
-fn send_denial() -> u32 {
-    let Memory { details, headers, body, .. } = &MEMORY;
+fn host_removes_header() -> bool {
+    let header = &MEMORY.header;
+    // SAFETY: key and size are those of a static, which the host only reads.
+    let status = unsafe {
+        proxy_remove_header_map_value(HTTP_REQUEST_HEADERS, header.as_ptr(), header.len())
+    };
+    status == OK
+}
+
+fn send_denial(is_missing: bool) -> u32 {
+    let Memory { details, missing_details, headers, body, .. } = &MEMORY;
+    let details: &[u8] = if is_missing { missing_details } else { details };
     // SAFETY: each address and size is that of a static, which the host only reads.
     unsafe {
         proxy_send_local_response(
@@ -170,8 +231,198 @@ fn send_denial() -> u32 {
             body.len(),
             headers.as_ptr(),
             headers.len(),
-            NO_GRPC_STATUS,
+            GRPC_STATUS,
         )
+    }
+}
+
+/// Exemptions: questions for other headers, on the way to a denial.
+mod except {
+    use core::slice;
+
+    use super::*;
+    use crate::except::{has_method, has_path};
+
+    /// Whether the policy has exemptions.
+    pub const IS_USED: bool = PREFLIGHT || !METHODS.is_empty() || !PATHS.is_empty();
+
+    /// What was lent during a question: the size, or one of these.
+    struct Lent(UnsafeCell<usize>);
+
+    const NO_QUESTION: usize = 0;
+    const NOTHING_YET: usize = usize::MAX;
+
+    // SAFETY: as for `Memory`, one thread at a time.
+    unsafe impl Sync for Lent {}
+
+    static LENT: Lent = Lent(UnsafeCell::new(NO_QUESTION));
+
+    /// The room behind all data, up to the end of the page.
+    #[cfg(target_family = "wasm")]
+    fn room() -> (*mut u8, usize) {
+        unsafe extern "C" {
+            // The linker's name for the end of the data.
+            static mut __heap_base: u8;
+        }
+        let start = &raw mut __heap_base;
+        (start, 65_536 - start.addr())
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn room() -> (*mut u8, usize) {
+        struct Room(UnsafeCell<[u8; 4096]>);
+        // SAFETY: the tests ask one question at a time.
+        unsafe impl Sync for Room {}
+        static ROOM: Room = Room(UnsafeCell::new([0; 4096]));
+        (ROOM.0.get().cast(), 4096)
+    }
+
+    /// Lends room for a text of `size` bytes, and clears it, if a question is asked.
+    pub fn lend(size: usize) -> Option<*mut u8> {
+        let (room, room_size) = room();
+        // SAFETY: the only reference to the cell; nothing else refers to the room, which has `size` bytes.
+        // Volatile, so that the writes are not joined into a call of memset.
+        unsafe {
+            if *LENT.0.get() == NO_QUESTION || size > room_size {
+                return None;
+            }
+            *LENT.0.get() = size;
+            for at in 0..size {
+                room.add(at).write_volatile(0);
+            }
+        }
+        Some(room)
+    }
+
+    /// Asks the host for a header of the request. Returns the size of its value only if the host returns Ok and
+    /// the address and size of memory that it was lent during this call; 0 otherwise.
+    #[inline(never)]
+    fn ask(name: &'static str) -> usize {
+        let (value, value_data) = (MEMORY.value.get(), MEMORY.value_data.get());
+        // SAFETY: as in `host_delivers_value`; the cell has no other reference.
+        let (status, lent) = unsafe {
+            for_each!(i < WORDS, value.cast::<u64>().add(i).write_volatile(0));
+            value_data.write_volatile(0);
+            *LENT.0.get() = NOTHING_YET;
+            let status = proxy_get_header_map_value(
+                HTTP_REQUEST_HEADERS,
+                name.as_ptr(),
+                name.len(),
+                value_data,
+                super::lent().add(size_of::<Value>() - size_of::<u32>()).cast(),
+            );
+            (status, LENT.0.get().replace(NO_QUESTION))
+        };
+        // SAFETY: the host has returned.
+        let (size, value_data) = unsafe { ((*value).size() as usize, value_data.read()) };
+        let room_size = room().1;
+        let is_lent = RULE.accepts_size(size) || size == lent;
+        let delivered =
+            status == OK && size <= room_size && is_lent && value_data == place(size).addr();
+        if delivered { size } else { 0 }
+    }
+
+    /// Where a text of `size` bytes is: the size of an accepted value has the buffer of values.
+    fn place(size: usize) -> *const u8 {
+        if RULE.accepts_size(size) { super::lent() } else { room().0 }
+    }
+
+    /// The text that was the answer to the last question.
+    fn text(size: usize) -> &'static [u8] {
+        // SAFETY: memory that was lent has `size` bytes, the room's or fewer; nothing writes to it while the
+        // slice lives, which is until the next question.
+        unsafe { slice::from_raw_parts(place(size), size) }
+    }
+
+    /// Whether the request passes without the header.
+    pub fn is_exempt() -> bool {
+        if PREFLIGHT || !METHODS.is_empty() {
+            let method = text(ask(":method"));
+            if has_method(&METHODS, method)
+                || PREFLIGHT
+                    && has_method(&["OPTIONS"], method)
+                    && ask("origin") != 0
+                    && ask("access-control-request-method") != 0
+            {
+                return true;
+            }
+        }
+        !PATHS.is_empty() && has_path(&PATHS, text(ask(":path")))
+    }
+}
+
+/// Counters in the host's statistics.
+mod count {
+    /// A counter's place in the static.
+    pub type Counter = usize;
+
+    pub const ALLOWED: Counter = 0;
+    pub const DENIED: Counter = 1;
+    pub const EXEMPT: Counter = 2;
+    pub const SHADOW_DENIED: Counter = 3;
+
+    #[cfg(policy = "count")]
+    mod metrics {
+        use super::super::{ENFORCE, UnsafeCell, except};
+        use super::{ALLOWED, Counter, DENIED, EXEMPT, SHADOW_DENIED};
+
+        /// `MetricType::Counter`.
+        const COUNTER: u32 = 0;
+        /// No host has a metric with this number.
+        const UNDEFINED: u32 = u32::MAX;
+
+        #[link(wasm_import_module = "env")]
+        unsafe extern "C" {
+            fn proxy_define_metric(
+                kind: u32,
+                name_data: *const u8,
+                name_size: usize,
+                metric: *mut u32,
+            ) -> u32;
+            fn proxy_increment_metric(metric: u32, offset: i64) -> u32;
+        }
+
+        struct Metrics(UnsafeCell<[u32; 4]>);
+
+        // SAFETY: as for `Memory`, one thread at a time.
+        unsafe impl Sync for Metrics {}
+
+        static METRICS: Metrics = Metrics(UnsafeCell::new([UNDEFINED; 4]));
+
+        /// Defines the counters. A host that refuses changes no decision.
+        #[cfg_attr(target_family = "wasm", unsafe(no_mangle))]
+        extern "C" fn proxy_on_vm_start(_root: u32, _configuration_size: u32) -> u32 {
+            define(ALLOWED, "header_gate.allowed");
+            if except::IS_USED {
+                define(EXEMPT, "header_gate.exempt");
+            }
+            if ENFORCE {
+                define(DENIED, "header_gate.denied");
+            } else {
+                define(SHADOW_DENIED, "header_gate.shadow_denied");
+            }
+            1
+        }
+
+        fn define(counter: Counter, name: &'static str) {
+            let metric = METRICS.0.get().cast::<u32>().wrapping_add(counter);
+            // SAFETY: name and size are those of a constant; the result is an element of the static, to which
+            // no reference exists while the host writes.
+            let _ = unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), metric) };
+        }
+
+        pub fn add(counter: Counter) {
+            // SAFETY: the host does not run while the number is read, and gets it by value.
+            let _ = unsafe { proxy_increment_metric((*METRICS.0.get())[counter], 1) };
+        }
+    }
+
+    /// Adds one to a counter, if the policy counts.
+    #[inline]
+    pub fn add(counter: Counter) {
+        #[cfg(policy = "count")]
+        metrics::add(counter);
+        let _ = counter;
     }
 }
 
@@ -218,91 +469,5 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
     core::arch::wasm32::unreachable()
 }
 
-/// The front compiled natively, with a host in Rust, for tools that do not work on WebAssembly (Miri,
-/// linters). `tests/adversary.rs` tests the finished module.
 #[cfg(test)]
-mod tests {
-    use core::slice;
-    use std::sync::{Mutex, PoisonError};
-
-    use super::*;
-    use crate::policy::VALUES;
-
-    /// What the host delivers: a status, and a value if there is one.
-    static ANSWER: Mutex<(u32, Option<&[u8]>)> = Mutex::new((OK, None));
-
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn proxy_get_header_map_value(
-        map: u32,
-        key_data: *const u8,
-        key_size: usize,
-        value_data: *mut usize,
-        value_size: *mut u32,
-    ) -> u32 {
-        let (status, value) = *ANSWER.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: the caller passes a key and its size.
-        let key = unsafe { slice::from_raw_parts(key_data, key_size) };
-        assert_eq!((map, key), (HTTP_REQUEST_HEADERS, HEADER.as_bytes()));
-        if let Some(value) = value {
-            let room = malloc(value.len());
-            if room.addr() == REFUSED {
-                return 6;
-            }
-            // SAFETY: the allocator lent as many bytes, and the results are the caller's.
-            unsafe {
-                room.copy_from_nonoverlapping(value.as_ptr(), value.len());
-                value_data.write(room.addr());
-                value_size.write(value.len() as u32);
-            }
-        }
-        status
-    }
-
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn proxy_send_local_response(
-        status: u32,
-        _details_data: *const u8,
-        details_size: usize,
-        body_data: *const u8,
-        body_size: usize,
-        headers_data: *const u8,
-        headers_size: usize,
-        grpc_status: i32,
-    ) -> u32 {
-        assert_eq!((status, details_size, grpc_status), (STATUS, DETAILS.len(), NO_GRPC_STATUS));
-        // SAFETY: the caller passes texts and their sizes.
-        let (body, headers) = unsafe {
-            (
-                slice::from_raw_parts(body_data, body_size),
-                slice::from_raw_parts(headers_data, headers_size),
-            )
-        };
-        assert_eq!(body, BODY.as_bytes());
-        assert_eq!(headers, HEADERS_SERIALIZED);
-        OK
-    }
-
-    #[cfg(feature = "log")]
-    #[unsafe(no_mangle)]
-    extern "C" fn proxy_log(_level: u32, _message_data: *const u8, _message_size: usize) -> u32 {
-        OK
-    }
-
-    fn decide(status: u32, value: Option<&'static [u8]>) -> u32 {
-        *ANSWER.lock().unwrap_or_else(PoisonError::into_inner) = (status, value);
-        proxy_on_request_headers(2, 3, 1)
-    }
-
-    #[test]
-    fn a_request_passes_only_with_an_accepted_value_from_this_call() {
-        assert_eq!(proxy_abi_version_0_2_1(VALUES[0].len()), malloc(VALUES[0].len()));
-        for value in VALUES {
-            assert_eq!(decide(OK, Some(value)), CONTINUE);
-            assert_eq!(decide(OK, None), PAUSE, "left by the previous call");
-            assert_eq!(decide(1, None), PAUSE);
-            assert_eq!(decide(1, Some(value)), PAUSE, "delivered, but not Ok");
-            assert_eq!(decide(OK, Some(&value[1..])), PAUSE);
-            assert_eq!(decide(OK, Some(b"a value that is longer than any accepted one is")), PAUSE);
-        }
-    }
-}
+mod tests;

@@ -43,8 +43,10 @@ impl<const WORDS: usize> Value<WORDS> {
         Self { words }
     }
 
+    /// The size of the value.
     #[inline]
-    fn size(&self) -> u32 {
+    #[must_use]
+    pub fn size(&self) -> u32 {
         (self.words[WORDS - 1] >> 32) as u32
     }
 

@@ -6,26 +6,35 @@
 /// Whether `method` is one of `methods`.
 #[inline]
 #[must_use]
-pub fn has_method(methods: &[&str], method: &[u8]) -> bool {
-    methods.iter().any(|exempt| exempt.len() == method.len() && starts_with(method, exempt))
+pub fn has_method<const N: usize>(methods: &[&str; N], method: &[u8]) -> bool {
+    let mut found = false;
+    for_each!(i < N, unrolled found |= method.len() == methods[i].len() && starts_with(method, methods[i].as_bytes()));
+    found
 }
 
 /// Whether the path of `target` (what comes before `?` or `#`) matches one of `patterns`: equals one, or starts
 /// as one that ends in `/*`.
 #[inline]
 #[must_use]
-pub fn has_path(patterns: &[&str], target: &[u8]) -> bool {
+pub fn has_path<const N: usize>(patterns: &[&str; N], target: &[u8]) -> bool {
     let path = target.get(..plain(target)).unwrap_or_default();
-    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
-        Some(prefix) => path.len() >= prefix.len() && starts_with(path, prefix),
-        None => path.len() == pattern.len() && starts_with(path, pattern),
-    })
+    let mut found = false;
+    for_each!(i < N, unrolled found |= matches(path, patterns[i]));
+    found
 }
 
-/// Whether the bytes that both have are the same. (A comparison of slices would call `memcmp`.)
 #[inline]
-fn starts_with(bytes: &[u8], start: &str) -> bool {
-    bytes.iter().zip(start.as_bytes()).all(|(byte, expected)| byte == expected)
+fn matches(path: &[u8], pattern: &str) -> bool {
+    match pattern.as_bytes() {
+        [prefix @ .., b'*'] => starts_with(path, prefix),
+        pattern => path.len() == pattern.len() && starts_with(path, pattern),
+    }
+}
+
+/// Byte by byte: a comparison of slices would call `memcmp`.
+#[inline(never)]
+fn starts_with(bytes: &[u8], start: &[u8]) -> bool {
+    bytes.len() >= start.len() && bytes.iter().zip(start).all(|(byte, expected)| byte == expected)
 }
 
 /// Where in a path a byte is.

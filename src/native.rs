@@ -5,8 +5,8 @@
 //! `envoy_dynamic_module_callback_…`. The module is trusted code in Envoy's process.
 //!
 //! It has no state: a configuration and a filter, which Envoy lets a module create for each listener and
-//! each request, are the address of one static. Nothing is allocated; the value is read where Envoy keeps
-//! it, and copied to the stack only if it has the size of an accepted one.
+//! each request, are pointers to nothing, which hold the numbers of the counters. Nothing is allocated; the value
+//! is read where Envoy keeps it, and copied to the stack only if it has the size of an accepted one.
 //!
 //! A denial is streamed: its headers, then its body. That takes half the instructions of Envoy's
 //! `http_send_response`, which a policy with `details` needs. A denied gRPC call is always streamed,
@@ -19,7 +19,11 @@ use core::{ptr, slice};
 
 use crate::RULE;
 use crate::decision::Value;
-use crate::policy::{BODY, DETAILS, GRPC_RESPONSE, HEADER, RESPONSE, STATUS};
+use crate::except::{has_method, has_path};
+use crate::policy::{
+    BODY, COUNT, DETAILS, ENFORCE, GRPC_RESPONSE, HEADER, METHODS, MISSING_DETAILS, PATHS,
+    PREFLIGHT, REMOVE, RESPONSE, STATUS,
+};
 
 /// Envoy warns in its log if its ABI has another version; it refuses a module that lacks an event.
 const ABI_VERSION: &CStr = c"v0.1.0";
@@ -79,13 +83,43 @@ impl<const N: usize> Headers<N> {
 static HEADERS: Headers<{ RESPONSE.len() }> = Headers::of(RESPONSE);
 static GRPC_HEADERS: Headers<{ GRPC_RESPONSE.len() }> = Headers::of(GRPC_RESPONSE);
 
-/// What every configuration and every filter points to.
-static GATE: u8 = 0;
+/// Counters in Envoy's statistics: a byte with Envoy's number for each of these, from the lowest one on; 0 for one
+/// that the policy has no use for, or that Envoy refused.
+type Counters = usize;
+const ALLOWED: u32 = 0;
+const DENIED: u32 = 8;
+const EXEMPT: u32 = 16;
+const SHADOW_DENIED: u32 = 24;
+/// Makes a pointer of the numbers that is not null.
+const NOT_NULL: Counters = 1 << 32;
 
 /// `envoy_dynamic_module_type_http_filter_envoy_ptr`: the request, as Envoy knows it.
 type Request = *mut c_void;
 
 unsafe extern "C" {
+    fn envoy_dynamic_module_callback_http_filter_config_define_counter(
+        config: *mut c_void,
+        name: Buffer,
+        label_names: *const Buffer,
+        label_names_size: usize,
+        counter: *mut usize,
+    ) -> u32;
+
+    fn envoy_dynamic_module_callback_http_filter_increment_counter(
+        request: Request,
+        counter: usize,
+        label_values: *const Buffer,
+        label_values_size: usize,
+        value: u64,
+    ) -> u32;
+
+    fn envoy_dynamic_module_callback_http_set_header(
+        request: Request,
+        map: u32,
+        key: Buffer,
+        value: Buffer,
+    ) -> bool;
+
     fn envoy_dynamic_module_callback_http_get_header(
         request: Request,
         map: u32,
@@ -127,36 +161,126 @@ extern "C" fn envoy_dynamic_module_on_program_init() -> *const c_char {
 /// A filter is configured. A null pointer would refuse the configuration.
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
-    _filter_config: *mut c_void,
+    config: *mut c_void,
     _name: Buffer,
-    _config: Buffer,
+    _settings: Buffer,
 ) -> *const c_void {
-    (&raw const GATE).cast()
+    let mut counters = NOT_NULL;
+    if COUNT {
+        counters |= define(config, c"header_gate.allowed", ALLOWED);
+        if EXCEPTS {
+            counters |= define(config, c"header_gate.exempt", EXEMPT);
+        }
+        counters |= if ENFORCE {
+            define(config, c"header_gate.denied", DENIED)
+        } else {
+            define(config, c"header_gate.shadow_denied", SHADOW_DENIED)
+        };
+    }
+    ptr::without_provenance(counters)
 }
 
 /// A request arrives. Envoy answers it with an error if this is a null pointer.
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_new(
-    _config: *const c_void,
+    config: *const c_void,
     _request: Request,
 ) -> *const c_void {
-    (&raw const GATE).cast()
+    config
 }
 
 /// Decides a request when its headers have arrived.
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
     request: Request,
-    _filter: *const c_void,
+    filter: *const c_void,
     _end_of_stream: bool,
 ) -> u32 {
-    if value_of(request, HEADER, |size| RULE.accepts_size(size))
-        .is_some_and(|value| RULE.accepts(&Value::of(value)))
-    {
+    let counters = filter.addr();
+    let accepted = value_of(request, HEADER, |size| RULE.accepts_size(size))
+        .is_some_and(|value| RULE.accepts(&Value::of(value)));
+    if accepted && (!REMOVE || remove(request)) {
+        count(request, counters, ALLOWED);
         return CONTINUE;
     }
+    if EXCEPTS && is_exempt(request) {
+        count(request, counters, EXEMPT);
+        return CONTINUE;
+    }
+    if !ENFORCE {
+        count(request, counters, SHADOW_DENIED);
+        return CONTINUE;
+    }
+    count(request, counters, DENIED);
     deny(request);
     STOP_ITERATION
+}
+
+/// Whether the policy has exemptions.
+const EXCEPTS: bool = PREFLIGHT || !METHODS.is_empty() || !PATHS.is_empty();
+
+/// Whether the request passes without the header.
+#[cold]
+fn is_exempt(request: Request) -> bool {
+    let method = || text_of(request, ":method");
+    let has = |name| !text_of(request, name).is_empty();
+    has_method(&METHODS, method())
+        || PREFLIGHT
+            && has_method(&["OPTIONS"], method())
+            && has("origin")
+            && has("access-control-request-method")
+        || has_path(&PATHS, text_of(request, ":path"))
+}
+
+/// Takes the policy's header off the request, all of its values.
+fn remove(request: Request) -> bool {
+    // SAFETY: `request` is what Envoy passed to the event that runs; the key is a constant, and a null value
+    // removes the header.
+    unsafe {
+        envoy_dynamic_module_callback_http_set_header(
+            request,
+            REQUEST_HEADER,
+            Buffer::of(HEADER),
+            Buffer::NONE,
+        )
+    }
+}
+
+/// Defines a counter; what it adds to [`Counters`].
+fn define(config: *mut c_void, name: &'static CStr, place: u32) -> Counters {
+    let (mut counter, bytes) = (0, name.to_bytes());
+    let name = Buffer { ptr: bytes.as_ptr(), length: bytes.len() };
+    // SAFETY: `config` is what Envoy passed to the event that runs; the name is a constant, there are no labels,
+    // and the result is a local.
+    let result = unsafe {
+        envoy_dynamic_module_callback_http_filter_config_define_counter(
+            config,
+            name,
+            ptr::null(),
+            0,
+            &raw mut counter,
+        )
+    };
+    let known = result == 0 && counter < usize::from(u8::MAX);
+    if known { (counter + 1) << place } else { 0 }
+}
+
+/// Adds one to a counter, if the policy counts.
+fn count(request: Request, counters: Counters, place: u32) {
+    let counter = counters >> place & usize::from(u8::MAX);
+    if COUNT && counter != 0 {
+        // SAFETY: `request` is what Envoy passed to the event that runs; there are no labels. A count that Envoy
+        // refuses is lost, and the decision unchanged.
+        let _ = unsafe {
+            envoy_dynamic_module_callback_http_filter_increment_counter(
+                request,
+                counter - 1,
+                ptr::null(),
+                0,
+                1,
+            )
+        };
+    }
 }
 
 /// The first value of the header `name`, if Envoy returns one of a size that `expected` accepts.
@@ -187,12 +311,16 @@ fn value_of<'a>(
     Some(unsafe { slice::from_raw_parts(value.ptr, value.length) })
 }
 
+/// The first value of the header `name`; empty if Envoy returns none.
+fn text_of<'a>(request: Request, name: &'static str) -> &'a [u8] {
+    // No value is longer.
+    value_of(request, name, |size| isize::try_from(size).is_ok()).unwrap_or_default()
+}
+
 /// Whether Envoy would answer the request as a gRPC call.
 fn is_grpc(request: Request) -> bool {
-    // RFC 9110 bounds no media type; a longer one is still compared by its start alone.
-    let value = value_of(request, "content-type", |size| isize::try_from(size).is_ok());
-    value
-        .and_then(|value| value.strip_prefix(GRPC))
+    text_of(request, "content-type")
+        .strip_prefix(GRPC)
         .is_some_and(|rest| rest.first().is_none_or(|&next| next == b'+'))
 }
 
@@ -201,7 +329,11 @@ fn is_grpc(request: Request) -> bool {
 fn deny(request: Request) {
     if is_grpc(request) {
         send_headers(request, &GRPC_HEADERS, true);
-    } else if !DETAILS.is_empty() {
+    } else if !DETAILS.is_empty() || MISSING_DETAILS.is_some() {
+        let details = match MISSING_DETAILS {
+            Some(details) if text_of(request, HEADER).is_empty() => details,
+            _ => DETAILS,
+        };
         // The first header is the status.
         let headers = &HEADERS.0[1..];
         // SAFETY: `request` as above; the rest are statics and constants, which Envoy copies.
@@ -212,7 +344,7 @@ fn deny(request: Request) {
                 headers.as_ptr(),
                 headers.len(),
                 Buffer::of(BODY),
-                Buffer::of(DETAILS),
+                Buffer::of(details),
             );
         }
     } else {

@@ -2,6 +2,7 @@
 
 pub mod conformance;
 pub mod gateway;
+pub mod native;
 pub mod probe;
 pub mod registry;
 pub mod schemas;

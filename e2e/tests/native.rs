@@ -3,21 +3,18 @@
 use std::fs;
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use header_gate_cli::build::native;
 use header_gate_cli::build::variant::Variant;
 use header_gate_e2e::conformance::{check, send};
 use header_gate_e2e::gateway::{GOOD, get, listener, probe, stat};
+use header_gate_e2e::native::{VERSIONS, build, start};
 use header_gate_e2e::{policies, policy, root};
 use header_gate_envoy::client::{Connection, Response};
-use header_gate_envoy::config::{Listener, config, is_upstream};
-use header_gate_envoy::{DYNAMIC_MODULES, Envoy, NEWEST, OLDEST, Options, install, raw};
+use header_gate_envoy::config::{Listener, is_upstream};
+use header_gate_envoy::{NEWEST, OLDEST, raw};
 use header_gate_host::conformance;
-
-/// The versions whose dynamic-module ABI the gate speaks.
-const VERSIONS: [&str; 3] = ["1.38.3", "1.39.3", NEWEST];
 
 /// A policy with fields that Envoy treats in ways of their own.
 const ODD: &str = r#"
@@ -37,21 +34,6 @@ body = "100 % ~ é\u0001\n"
 fn files() -> Vec<PathBuf> {
     let all = [Variant::default()].into_iter().chain(policies());
     all.filter_map(|variant| variant.policy_file(root())).collect()
-}
-
-/// Writes the native gate with the policy in `file` to `folder`; returns the name that Envoy knows it by.
-fn build(folder: &Path, file: &Path) -> String {
-    let name = file.file_stem().unwrap().to_str().unwrap();
-    let (library, _) = native::build(root(), file, None).unwrap();
-    fs::write(folder.join(format!("lib{name}.so")), library).unwrap();
-    name.to_owned()
-}
-
-/// Envoy with the native gates in `folder`.
-fn start(version: &str, folder: &Path, listeners: &[Listener]) -> anyhow::Result<Envoy> {
-    let mut command = Command::new(install(root(), version)?);
-    command.env(DYNAMIC_MODULES, folder);
-    Envoy::start(command, &config(listeners).to_string(), &Options::default())
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
-use header_gate_policy::Policy;
+use header_gate_policy::{Except, Policy};
 
 use crate::functions::Function;
 use crate::module::{Item, Pages, Properties};
@@ -19,6 +19,11 @@ const SEND: (&str, &str) = (
     "(func (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32))",
 );
 const LOG: (&str, &str) = ("env.proxy_log", "(func (param i32 i32 i32) (result i32))");
+const REMOVE: (&str, &str) =
+    ("env.proxy_remove_header_map_value", "(func (param i32 i32 i32) (result i32))");
+const COUNT: (&str, &str) = ("env.proxy_increment_metric", "(func (param i32 i64) (result i32))");
+const DEFINE: (&str, &str) =
+    ("env.proxy_define_metric", "(func (param i32 i32 i32 i32) (result i32))");
 
 /// A function of any type.
 const ANY: &str = "(func ...)";
@@ -31,8 +36,9 @@ const EXPORTS: [(&str, &str); 4] = [
     (DECISION, "(func (param i32 i32 i32) (result i32))"),
 ];
 
-/// The callback that decides.
+/// The callback that decides, and the one that defines counters.
 const DECISION: &str = "proxy_on_request_headers";
+const START: &str = "proxy_on_vm_start";
 
 const MEMORY: Pages = Pages { minimum: 1, maximum: Some(1) };
 const PAGE_SIZE: u64 = 64 * 1024;
@@ -42,7 +48,13 @@ const PAGE_SIZE: u64 = 64 * 1024;
 pub struct Contract {
     /// Whether it may write to the host's log.
     pub log: bool,
-    /// Whether it may loop: over constant data, or the digits of a context's number.
+    /// Whether it never answers a request.
+    pub dry_run: bool,
+    /// Whether it takes the header off a request.
+    pub remove: bool,
+    /// Whether it counts in the host's statistics.
+    pub count: bool,
+    /// Whether it may loop: over constant data, a path, or the digits of a context's number.
     pub loops: bool,
 }
 
@@ -50,22 +62,33 @@ impl Contract {
     /// The contract of a gate with this policy, with feature `log` or without.
     #[must_use]
     pub fn of(policy: &Policy, log: bool) -> Self {
-        Self { log, loops: log || policy.words() > UNROLLED || policy.values.len() > UNROLLED }
+        let &Policy { remove, count, .. } = policy;
+        let excepts = policy.except != Except::default();
+        let long = policy.words() > UNROLLED || policy.values.len() > UNROLLED;
+        Self { log, dry_run: !policy.enforce, remove, count, loops: log || excepts || long }
     }
 }
+
+const NAMES: &str = "`abi`, and any of `+log`, `+loops`, `+dry-run`, `+remove`, `+count`";
 
 impl FromStr for Contract {
     type Err = anyhow::Error;
 
     fn from_str(name: &str) -> anyhow::Result<Self> {
-        match name {
-            "abi" => Ok(Self::default()),
-            "abi+loops" => Ok(Self { log: false, loops: true }),
-            "abi+log" => Ok(Self { log: true, loops: true }),
-            _ => {
-                anyhow::bail!("unknown contract `{name}`, expected `abi`, `abi+loops` or `abi+log`")
+        let mut contract = Self::default();
+        let mut parts = name.split('+');
+        anyhow::ensure!(parts.next() == Some("abi"), "unknown contract `{name}`, expected {NAMES}");
+        for part in parts {
+            match part {
+                "log" => (contract.log, contract.loops) = (true, true),
+                "loops" => contract.loops = true,
+                "dry-run" => contract.dry_run = true,
+                "remove" => contract.remove = true,
+                "count" => contract.count = true,
+                _ => anyhow::bail!("unknown contract `{name}`, expected {NAMES}"),
             }
         }
+        Ok(contract)
     }
 }
 
@@ -73,20 +96,25 @@ impl Properties {
     /// Each item of the module that breaks `contract`, in words.
     #[must_use]
     pub fn violations(&self, contract: &Contract) -> Vec<String> {
-        let mut imports = vec![GET, SEND];
-        if contract.log {
-            imports.push(LOG);
-        }
-        let mut found = compare("import", &self.imports, &imports);
-        found.extend(compare("export", &self.exports, &EXPORTS));
-        found.extend(self.sections());
+        let (mut imports, mut exports) = (vec![GET], EXPORTS.to_vec());
+        let Contract { log, dry_run, remove, count, .. } = *contract;
+        let more = [(!dry_run, SEND), (log, LOG), (remove, REMOVE), (count, COUNT)];
+        imports.extend(more.into_iter().filter_map(|(used, import)| used.then_some(import)));
         let reached = self.reached_by_decision();
+        let mut found = Vec::new();
         for (index, Item { name, .. }) in (0..).zip(self.imports.iter().filter(|i| i.is_function()))
         {
             if imports.iter().any(|(wanted, _)| wanted == name) && !reached.contains(&index) {
                 found.push(format!("import {name} is never called by {DECISION}"));
             }
         }
+        if count {
+            imports.push(DEFINE);
+            exports.push((START, "(func (param i32 i32) (result i32))"));
+        }
+        found.extend(compare("import", &self.imports, &imports));
+        found.extend(compare("export", &self.exports, &exports));
+        found.extend(self.sections());
         for function in &self.functions {
             for (refused, what) in [
                 (function.grows > 0, "memory.grow"),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::fields::{Denial, denial_field, is_owned, may_repeat};
-use crate::{Deny, Policy};
+use crate::{Deny, Except, Policy};
 
 /// Maximum size of one accepted value; and of all of them, each padded to the longest.
 const VALUE_LIMIT: usize = 4096;
@@ -15,6 +15,10 @@ const BODY_LIMIT: usize = 16 * 1024;
 const HEADERS_LIMIT: usize = 8 * 1024;
 /// Maximum size of a field name and of the details.
 const NAME_LIMIT: usize = 256;
+/// Maximum number of exempt methods and of exempt paths: each is compared before a request is denied.
+const EXCEPT_LIMIT: usize = 64;
+/// Maximum size of all exempt paths.
+const PATHS_LIMIT: usize = 4096;
 
 /// Checks everything that the types do not.
 pub(crate) fn check(policy: &Policy) -> Result<(), String> {
@@ -25,7 +29,68 @@ pub(crate) fn check(policy: &Policy) -> Result<(), String> {
         return refuse("header", format!("is `{header}`, {reason} `x-gate`"));
     }
     values(policy)?;
+    if policy.remove && header == "host" {
+        return refuse("remove", "would take `host` off a request, which then has no host");
+    }
+    except(&policy.except)?;
     deny(policy)
+}
+
+fn except(except: &Except) -> Result<(), String> {
+    let Except { preflight, methods, paths } = except;
+    for (i, method) in methods.iter().enumerate() {
+        let key = format!("except.methods[{i}]");
+        token(&key, "method", method)?;
+        if methods[..i].contains(method) {
+            return refuse(&key, "is a duplicate");
+        }
+        if *preflight && method == "OPTIONS" {
+            return refuse(
+                &key,
+                "is `OPTIONS`, which has all preflights; remove `except.preflight`",
+            );
+        }
+    }
+    for (i, path) in paths.iter().enumerate() {
+        let key = format!("except.paths[{i}]");
+        plain(&key, path)?;
+        if paths[..i].contains(path) {
+            return refuse(&key, "is a duplicate");
+        }
+    }
+    for (key, items) in [("except.methods", methods), ("except.paths", paths)] {
+        if items.len() > EXCEPT_LIMIT {
+            let n = items.len();
+            return refuse(key, format!("has {n} items, at most {EXCEPT_LIMIT} allowed"));
+        }
+    }
+    limit("except.paths", paths.iter().map(String::len).sum(), PATHS_LIMIT)
+}
+
+/// The plugin never exempts a path that could mean another one, so a pattern has to be such a plain path: segments
+/// of unreserved characters (RFC 3986, section 2.3), none empty but the last, and after a leading dot a letter, a
+/// digit, `-`, `_` or `~`.
+fn plain(key: &str, path: &str) -> Result<(), String> {
+    let prefix = path.strip_suffix("/*");
+    if prefix == Some("") {
+        return refuse(key, "is `/*`, which exempts every path");
+    }
+    let Some(segments) = prefix.unwrap_or(path).strip_prefix('/') else {
+        return refuse(key, format!("is {path:?}, expected a path that begins with `/`"));
+    };
+    let count = segments.split('/').count();
+    for (i, segment) in segments.split('/').enumerate() {
+        let bad = segment.chars().find(|c| !c.is_ascii_alphanumeric() && !"-._~".contains(*c));
+        if let Some(bad) = bad {
+            let reason = "expected letters, digits, `-`, `.`, `_`, `~`, and `/*` at the end";
+            return refuse(key, format!("contains {bad:?}, {reason}"));
+        }
+        let last = i + 1 == count && prefix.is_none();
+        if segment.is_empty() && !last || matches!(segment.as_bytes(), [b'.'] | [b'.', b'.', ..]) {
+            return refuse(key, format!("has the segment {segment:?}, so that no path can match"));
+        }
+    }
+    Ok(())
 }
 
 fn values(policy: &Policy) -> Result<(), String> {
@@ -49,7 +114,7 @@ fn values(policy: &Policy) -> Result<(), String> {
 }
 
 fn deny(policy: &Policy) -> Result<(), String> {
-    let Deny { status, headers, body, details } = &policy.deny;
+    let Deny { status, headers, body, details, missing_details, grpc_status } = &policy.deny;
     if !(200..=599).contains(status) {
         return refuse("deny.status", format!("is {status}, not between 200 and 599"));
     }
@@ -70,6 +135,9 @@ fn deny(policy: &Policy) -> Result<(), String> {
                 let reason = "without a body, and gateways drop it; remove it or add `deny.body`";
                 return refuse(&key, format!("sets `{name}` {reason}"));
             }
+            Denial::GrpcStatus if grpc_status.is_some() => {
+                return refuse(&key, format!("sets `{name}`, and so does `deny.grpc_status`"));
+            }
             Denial::GrpcStatus if !(1..=16).contains(&value.parse().unwrap_or(0)) => {
                 let reason = "not a gRPC error; use a number from 1 to 16, or remove it";
                 return refuse(&key, format!("sets `{name}` to {value:?}, {reason}"));
@@ -83,27 +151,38 @@ fn deny(policy: &Policy) -> Result<(), String> {
         }
     }
     limit("deny.headers", policy.serialized_headers().len(), HEADERS_LIMIT)?;
-    limit("deny.details", details.len(), NAME_LIMIT)?;
-    match details.chars().find(|c| !c.is_ascii_graphic()) {
-        Some(bad) => refuse("deny.details", format!("contains {bad:?}, expected visible ASCII")),
-        None => Ok(()),
+    if let Some(status) = grpc_status.filter(|status| !(1..=16).contains(status)) {
+        let reason = "not a gRPC error; use a number from 1 to 16, or remove it";
+        return refuse("deny.grpc_status", format!("is {status}, {reason}"));
     }
+    for (key, text) in
+        [("deny.details", Some(details)), ("deny.missing_details", missing_details.as_ref())]
+    {
+        let text = text.map_or("", |text| text);
+        limit(key, text.len(), NAME_LIMIT)?;
+        if let Some(bad) = text.chars().find(|c| !c.is_ascii_graphic()) {
+            return refuse(key, format!("contains {bad:?}, expected visible ASCII"));
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn refuse<T>(key: &str, reason: impl fmt::Display) -> Result<T, String> {
     Err(format!("`{key}` {reason}"))
 }
 
-/// A field name is a token: RFC 9110, sections 5.1 and 5.6.2.
 fn field_name(key: &str, name: &str) -> Result<(), String> {
-    if name.is_empty() {
-        return refuse(key, "is an empty field name");
+    token(key, "field name", name)
+}
+
+/// A field name and a method are tokens: RFC 9110, sections 5.1, 5.6.2 and 9.1.
+fn token(key: &str, what: &str, token: &str) -> Result<(), String> {
+    if token.is_empty() {
+        return refuse(key, format!("is an empty {what}"));
     }
-    limit(key, name.len(), NAME_LIMIT)?;
-    match name.chars().find(|c| !c.is_ascii_alphanumeric() && !"!#$%&'*+-.^_`|~".contains(*c)) {
-        Some(bad) => {
-            refuse(key, format!("contains {bad:?}, not allowed in a field name (RFC 9110)"))
-        }
+    limit(key, token.len(), NAME_LIMIT)?;
+    match token.chars().find(|c| !c.is_ascii_alphanumeric() && !"!#$%&'*+-.^_`|~".contains(*c)) {
+        Some(bad) => refuse(key, format!("contains {bad:?}, not allowed in a {what} (RFC 9110)")),
         None => Ok(()),
     }
 }

@@ -9,18 +9,31 @@
 //! header = "allow"                # a field name (RFC 9110, section 5.1), stored in lower case
 //! values = ["true"]               # a request passes if its header equals one of these bytes
 //! secret = false                  # true keeps the values out of the log build's lines
+//! remove = true                   # takes the header off a request that passes
+//! count = true                    # counters in the host's statistics
+//! enforce = false                 # dry run: decides, counts and logs, and lets everything pass
+//!
+//! [except]                        # passes without the header
+//! preflight = true                # CORS preflights
+//! methods = ["OPTIONS"]
+//! paths = ["/healthz", "/.well-known/acme-challenge/*"]
 //!
 //! [deny]
 //! status = 403                    # 200 to 599
 //! headers = [["Content-Type", "text/plain"]]
 //! body = "Forbidden\n"
 //! details = "gate_denied"         # Envoy's %RESPONSE_CODE_DETAILS%
+//! missing_details = "gate_no_key" # the same where the header is missing or empty
+//! grpc_status = 16                # 1 to 16; without it the host derives one from `status`
 //! ```
 //!
 //! | key | refused | warned of |
 //! |---|---|---|
 //! | `header` | names that gateways write, merge or remove: `x-envoy-*`, `x-forwarded-*`, `x-request-id`, `forwarded`, `via`, `expect`, `content-length` and the fields of one connection | an underscore; `x-real-ip` |
 //! | `values` | empty ones, duplicates, control bytes, whitespace at an end | |
+//! | `remove` | of `host`, which a request cannot do without | |
+//! | `except.methods` | what is no method, duplicates | |
+//! | `except.paths` | what a path never is once it is plain, a `*` that is not the last segment, `/*` | |
 //! | `deny.status` | what is not 200 to 599 | 2xx and 304; 3xx without `location`, 401, 405, 407 without the field that they need |
 //! | `deny.headers` | fields that gateways write, change or drop; `content-type` without a body; a `grpc-status` that is no error; a field twice, unless its values are a list | a list twice that Envoy joins |
 //! | `deny.body` | one with 204, 205 or 304 | not ASCII, and no charset |
@@ -52,8 +65,35 @@ pub struct Policy {
     /// Whether the values are kept out of the log.
     #[serde(default)]
     pub secret: bool,
+    /// Whether the header is taken off a request that passes.
+    #[serde(default)]
+    pub remove: bool,
+    /// Whether the decisions are counted in the host's statistics.
+    #[serde(default)]
+    pub count: bool,
+    /// Whether requests are denied at all.
+    #[serde(default = "yes")]
+    pub enforce: bool,
+    /// Requests that pass without the header.
+    #[serde(default)]
+    pub except: Except,
     /// The answer to every other request.
     pub deny: Deny,
+}
+
+/// Requests that pass without the header.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Except {
+    /// CORS preflights: OPTIONS with `origin` and `access-control-request-method`.
+    #[serde(default)]
+    pub preflight: bool,
+    /// Methods, compared byte for byte.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// Whole paths, or prefixes that end in `/*`.
+    #[serde(default)]
+    pub paths: Vec<String>,
 }
 
 /// The answer to a denied request.
@@ -71,6 +111,14 @@ pub struct Deny {
     /// What Envoy shows as `%RESPONSE_CODE_DETAILS%`; may be empty.
     #[serde(default)]
     pub details: String,
+    /// The same where the header is missing or empty.
+    pub missing_details: Option<String>,
+    /// The status of a denied gRPC call, 1 to 16. Without it the host derives one from `status`.
+    pub grpc_status: Option<u8>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Why a policy is refused: the file, the key and the reason, on one line.
@@ -110,8 +158,11 @@ impl Policy {
     fn checked(text: &str) -> Result<Self, String> {
         let mut policy: Self = toml::from_str(text).map_err(|error| locate(text, error))?;
         // serde also accepts an array with the values of the fields in order.
-        if toml::from_str(text).is_ok_and(|table: toml::Table| !table["deny"].is_table()) {
-            return check::refuse("deny", "is an array, expected a table");
+        let table: toml::Table = toml::from_str(text).unwrap_or_default();
+        for key in ["deny", "except"] {
+            if table.get(key).is_some_and(|value| !value.is_table()) {
+                return check::refuse(key, "is an array, expected a table");
+            }
         }
         policy.header.make_ascii_lowercase();
         check::check(&policy)?;
@@ -151,13 +202,17 @@ impl Policy {
     pub fn denial(&self) -> String {
         let accepted =
             if self.secret { "an accepted value".to_owned() } else { self.values.join(" or ") };
-        format!("{} header not found or is not {accepted}, deny by default", self.header)
+        let then = if self.enforce { "deny by default" } else { "would be denied" };
+        format!("{} header not found or is not {accepted}, {then}", self.header)
     }
 
     /// The policy and its layout as Rust constants, for `build.rs`.
     #[must_use]
     pub fn constants(&self) -> String {
-        let Self { header, values, deny: Deny { status, headers, body, details }, .. } = self;
+        let Self { header, values, remove, count, enforce, except, deny, .. } = self;
+        let Except { preflight, methods, paths } = except;
+        let Deny { status, headers, body, details, missing_details, grpc_status } = deny;
+        let grpc_status = grpc_status.map_or(-1, i32::from);
         let bytes = |bytes: &[u8]| format!("b\"{}\"", bytes.escape_ascii());
         let accepted: Vec<_> = values.iter().map(|value| bytes(value.as_bytes())).collect();
         let serialized = self.serialized_headers();
@@ -182,6 +237,22 @@ pub const HEADERS_SERIALIZED: [u8; {}] = *{};
 pub const BODY: &str = {body:?};
 /// Response code details.
 pub const DETAILS: &str = {details:?};
+/// The same where the header is missing or empty, if it differs.
+pub const MISSING_DETAILS: Option<&str> = {missing_details:?};
+/// gRPC status of the denial; -1 if the host derives it.
+pub const GRPC_STATUS: i32 = {grpc_status};
+/// Whether the header is taken off a request that passes.
+pub const REMOVE: bool = {remove};
+/// Whether decisions are counted.
+pub const COUNT: bool = {count};
+/// Whether requests are denied at all.
+pub const ENFORCE: bool = {enforce};
+/// Whether CORS preflights pass without the header.
+pub const PREFLIGHT: bool = {preflight};
+/// Methods that pass without the header.
+pub const METHODS: [&str; {}] = {methods:?};
+/// Paths that pass without the header: whole ones, and prefixes that end in `/*`.
+pub const PATHS: [&str; {}] = {paths:?};
 /// Headers of the denial as the native front sends them.
 pub const RESPONSE: [(&str, &str); {}] = {response:?};
 /// The same for a gRPC call.
@@ -196,6 +267,8 @@ pub const DENIAL: &str = {:?};
             headers.len(),
             serialized.len(),
             bytes(&serialized),
+            methods.len(),
+            paths.len(),
             response.len(),
             grpc_response.len(),
             self.denial()

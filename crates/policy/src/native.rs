@@ -7,10 +7,13 @@ use crate::{Deny, Policy};
 const GRPC_FIELDS: [&str; 3] = ["content-type", "content-length", "grpc-message"];
 
 impl Policy {
-    /// The status that a gRPC client gets unless the policy has a `grpc-status`: what Envoy makes of the HTTP status of a local reply
+    /// The status that a gRPC client gets unless `deny.headers` has one: the policy's, or what Envoy makes of the HTTP status of a local reply
     /// (`Grpc::Utility::httpToGrpcStatus`).
     #[must_use]
     pub fn grpc_status(&self) -> u8 {
+        if let Some(status) = self.deny.grpc_status {
+            return status;
+        }
         match self.deny.status {
             400 => 13,
             401 => 16,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use header_gate_policy::{Deny, Policy};
+use header_gate_policy::{Deny, Except, Policy};
 use serde::Deserialize;
 
 const GOOD: &str = r#"
@@ -27,11 +27,17 @@ fn a_valid_policy_is_parsed_completely() {
         header: "allow".to_owned(),
         values: vec!["true".to_owned(), "yes".to_owned()],
         secret: false,
+        remove: false,
+        count: false,
+        enforce: true,
+        except: Except::default(),
         deny: Deny {
             status: 403,
             headers: vec![pair("Content-Type", "text/plain"), pair("x-empty", "")],
             body: "no\n".to_owned(),
             details: "gate".to_owned(),
+            missing_details: None,
+            grpc_status: None,
         },
     };
     assert_eq!(parse(GOOD).unwrap(), expected);

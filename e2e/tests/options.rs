@@ -1,0 +1,164 @@
+//! Gates with options, as plugin and as native gate, in each Envoy that runs them: options.toml.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use header_gate_cli::build::variant::Variant;
+use header_gate_e2e::gateway::{self, listener};
+use header_gate_e2e::native;
+use header_gate_envoy::client::Connection;
+use header_gate_envoy::config::{Listener, UPSTREAM, config};
+use header_gate_envoy::denial::difference;
+use header_gate_envoy::{Envoy, NEWEST, OLDEST};
+use header_gate_policy::Policy;
+use serde::Deserialize;
+use serde_json::json;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    policy: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    text: String,
+    requests: Vec<Request>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    #[serde(default = "get")]
+    method: String,
+    #[serde(default = "slash")]
+    path: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    answer: Answer,
+    seen: Option<String>,
+    details: Option<String>,
+    count: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Answer {
+    Gate,
+    Upstream,
+    Grpc,
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+fn slash() -> String {
+    "/".to_owned()
+}
+
+/// The field in which an answer has the policy's header, as the upstream saw it.
+const SEEN: &str = "x-seen";
+
+/// `listener`, which shows what the upstream sees, and logs the details of each answer.
+fn showing(listener: Listener, policy: &Policy) -> Listener {
+    let seen = json!({ "key": SEEN, "value": format!("%REQ({})%", policy.header) });
+    let route = json!({
+        "match": { "prefix": "/" },
+        "direct_response": { "status": 200, "body": { "inline_string": UPSTREAM } },
+        "response_headers_to_add": [{ "header": seen }],
+    });
+    let hosts = json!([{ "name": "all", "domains": ["*"], "routes": [route] }]);
+    listener
+        .manager("route_config", json!({ "virtual_hosts": hosts }))
+        .access_log("details: %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%")
+}
+
+/// Sends the requests over HTTP/1.1, then over HTTP/2, and checks the answers and Envoy's counters.
+fn check(envoy: Envoy, policy: &Policy, requests: &[Request], about: &str) {
+    let port = envoy.port("gate").unwrap();
+    let mut counts = BTreeMap::<_, u32>::new();
+    for connect in [Connection::open, Connection::http2] {
+        for request in requests {
+            let mut connection = connect(port).unwrap();
+            let headers: Vec<_> =
+                request.headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
+            let response = connection.send(&request.method, &request.path, &headers, b"").unwrap();
+            let about = format!("{about}: {request:?}: {response:?}");
+            match request.answer {
+                Answer::Upstream => {
+                    assert_eq!(response.status, 200, "{about}");
+                    let seen = response.header(SEEN).map(String::from_utf8_lossy);
+                    assert_eq!(seen.as_deref(), request.seen.as_deref(), "{about}");
+                }
+                Answer::Gate => assert_eq!(difference(policy, &response), None, "{about}"),
+                Answer::Grpc => {
+                    let status = policy.grpc_status().to_string();
+                    assert!(response.has("grpc-status", status.as_bytes()), "{about}");
+                }
+            }
+            if let Some(name) = &request.count {
+                *counts.entry(name.as_str()).or_default() += 1;
+            }
+        }
+    }
+    let stats = envoy.admin("/stats?filter=custom.header_gate").unwrap();
+    let stats: BTreeMap<_, u32> = stats
+        .lines()
+        .filter_map(|line| line.split_once("custom.header_gate.")?.1.split_once(": "))
+        .map(|(name, count)| (name, count.parse().unwrap()))
+        .collect();
+    assert_eq!(stats, counts, "{about}");
+    let log = envoy.stop().unwrap();
+    // The details of denials; a native gate gives none to a gRPC call, which has another status.
+    let denied = format!("details: {} ", policy.deny.status);
+    let logged: Vec<_> = log.lines().filter_map(|line| line.strip_prefix(&denied)).collect();
+    let gate = requests.iter().filter(|request| matches!(request.answer, Answer::Gate));
+    let own = !policy.deny.details.is_empty();
+    let details: Vec<_> = gate.map(|request| request.details.as_deref().unwrap_or("-")).collect();
+    let expected = if own { [&details[..], &details].concat() } else { logged.clone() };
+    assert_eq!(logged, expected, "{about}");
+}
+
+fn cases(folder: &Path) -> Vec<(PathBuf, Policy, Vec<Request>)> {
+    let table: Table = toml::from_str(include_str!("options.toml")).unwrap();
+    let case = |(n, Case { text, requests }): (usize, Case)| {
+        let file = folder.join(format!("options-{n}.toml"));
+        fs::write(&file, text).unwrap();
+        (file.clone(), Policy::read(&file).unwrap(), requests)
+    };
+    table.policy.into_iter().enumerate().map(case).collect()
+}
+
+#[test]
+fn plugins_with_options_do_what_the_policy_says() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, policy, requests) in cases(folder.path()) {
+        let variant = Variant::default().with_policy(&file);
+        for version in [OLDEST, NEWEST] {
+            let listeners = [showing(listener("gate", &variant), &policy)];
+            let envoy = gateway::start(version, &config(&listeners), 2).unwrap();
+            check(envoy, &policy, &requests, &format!("Envoy {version}, {}", file.display()));
+        }
+    }
+}
+
+#[test]
+fn native_gates_with_options_do_what_the_policy_says() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, policy, requests) in cases(folder.path()) {
+        let name = native::build(folder.path(), &file);
+        for version in native::VERSIONS {
+            let listeners = [showing(Listener::new("gate").native(&name), &policy)];
+            let envoy = native::start(version, folder.path(), &listeners).unwrap();
+            check(
+                envoy,
+                &policy,
+                &requests,
+                &format!("Envoy {version}, native, {}", file.display()),
+            );
+        }
+    }
+}
