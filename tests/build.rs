@@ -12,7 +12,6 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use header_gate_cli::build::ledger::{Entry, FILE, Ledger};
 use header_gate_cli::build::variant::Variant;
 use header_gate_cli::build::{self, Builder, Options};
-use header_gate_contract::inspect;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -153,18 +152,6 @@ fn build_policy(variant: Variant, text: &str) -> Vec<u8> {
     let policy = folder.path().join("gate.toml");
     fs::write(&policy, text).unwrap();
     fs::read(build::artifact(Path::new(ROOT), &variant.with_policy(policy)).unwrap()).unwrap()
-}
-
-/// The contract and `src/unroll.rs` have the same limit: values within it are compared without a loop.
-#[test]
-fn only_long_or_many_values_bring_a_loop() {
-    for (size, count, loops) in [(60, 8, false), (100, 1, true), (4, 12, true)] {
-        let values: Vec<_> = (0..count).map(|i| format!("{i:x>size$}")).collect();
-        let text = format!("header = \"h\"\nvalues = {values:?}\n[deny]\nstatus = 403\n");
-        let properties = inspect(&build_policy(Variant::default(), &text)).unwrap();
-        let found = properties.functions.iter().any(|function| function.loops > 0);
-        assert_eq!(found, loops, "{count} values of {size} bytes");
-    }
 }
 
 /// Building verifies that all of it fits into the one page of memory.

@@ -1,16 +1,11 @@
 //! What a module on the default front may contain.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
-use header_gate_policy::{Except, Policy};
+use header_gate_policy::Policy;
 
-use crate::functions::Function;
-use crate::module::{Item, Pages, Properties};
-
-/// Up to this many words of an image and this many values, `src/decision.rs` compares without a loop
-/// (`src/unroll.rs`).
-const UNROLLED: usize = 8;
+use crate::interval::{BOOL, Interval};
+use crate::module::{Bound, Item, PAGE_SIZE, Pages, Properties};
 
 const GET: (&str, &str) =
     ("env.proxy_get_header_map_value", "(func (param i32 i32 i32 i32 i32) (result i32))");
@@ -41,7 +36,6 @@ const DECISION: &str = "proxy_on_request_headers";
 const START: &str = "proxy_on_vm_start";
 
 const MEMORY: Pages = Pages { minimum: 1, maximum: Some(1) };
-const PAGE_SIZE: u64 = 64 * 1024;
 
 /// What a module on the default front has to keep to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,22 +48,18 @@ pub struct Contract {
     pub remove: bool,
     /// Whether it counts in the host's statistics.
     pub count: bool,
-    /// Whether it may loop: over constant data, a path, or the digits of a context's number.
-    pub loops: bool,
 }
 
 impl Contract {
     /// The contract of a gate with this policy, with feature `log` or without.
     #[must_use]
     pub fn of(policy: &Policy, log: bool) -> Self {
-        let &Policy { remove, count, .. } = policy;
-        let excepts = policy.except != Except::default();
-        let long = policy.words() > UNROLLED || policy.values.len() > UNROLLED;
-        Self { log, dry_run: !policy.enforce, remove, count, loops: log || excepts || long }
+        let &Policy { remove, count, enforce, .. } = policy;
+        Self { log, dry_run: !enforce, remove, count }
     }
 }
 
-const NAMES: &str = "`abi`, and any of `+log`, `+loops`, `+dry-run`, `+remove`, `+count`";
+const NAMES: &str = "`abi`, and any of `+log`, `+dry-run`, `+remove`, `+count`";
 
 impl FromStr for Contract {
     type Err = anyhow::Error;
@@ -80,8 +70,7 @@ impl FromStr for Contract {
         anyhow::ensure!(parts.next() == Some("abi"), "unknown contract `{name}`, expected {NAMES}");
         for part in parts {
             match part {
-                "log" => (contract.log, contract.loops) = (true, true),
-                "loops" => contract.loops = true,
+                "log" => contract.log = true,
                 "dry-run" => contract.dry_run = true,
                 "remove" => contract.remove = true,
                 "count" => contract.count = true,
@@ -100,36 +89,75 @@ impl Properties {
         let Contract { log, dry_run, remove, count, .. } = *contract;
         let more = [(!dry_run, SEND), (log, LOG), (remove, REMOVE), (count, COUNT)];
         imports.extend(more.into_iter().filter_map(|(used, import)| used.then_some(import)));
-        let reached = self.reached_by_decision();
-        let mut found = Vec::new();
-        for (index, Item { name, .. }) in (0..).zip(self.imports.iter().filter(|i| i.is_function()))
-        {
-            if imports.iter().any(|(wanted, _)| wanted == name) && !reached.contains(&index) {
-                found.push(format!("import {name} is never called by {DECISION}"));
-            }
-        }
+        let decision = self.decision(&imports, dry_run);
         if count {
             imports.push(DEFINE);
             exports.push((START, "(func (param i32 i32) (result i32))"));
         }
-        found.extend(compare("import", &self.imports, &imports));
+        let mut found = compare("import", &self.imports, &imports);
         found.extend(compare("export", &self.exports, &exports));
         found.extend(self.sections());
+        found.extend(decision);
         for function in &self.functions {
             for (refused, what) in [
                 (function.grows > 0, "memory.grow"),
-                // wasm-opt puts an `unreachable` behind a loop that only jumps leave.
-                (function.traps > 0 && !contract.loops, "unreachable"),
                 (function.indirect_calls > 0, "indirect call"),
                 (function.recursive, "recursion"),
-                (function.loops > 0 && !contract.loops, "loop"),
             ] {
                 if refused {
                     found.push(format!("{what} in {function}"));
                 }
             }
         }
+        if count {
+            found.extend(self.returns(START, 1));
+        }
+        let unbounded = |(name, bound): (&String, &Bound)| match bound {
+            Bound::Unbounded(why) => Some(format!("{name} is unbounded: {why}")),
+            Bound::Instructions(_) => None,
+        };
+        found.extend(self.paths.iter().filter_map(unbounded));
+        found.extend(self.traps.iter().cloned());
         found
+    }
+
+    /// What is wrong with the deciding callback: it may not call one of `imports`, or not look at the header, or it
+    /// always returns the same.
+    fn decision(&self, imports: &[(&str, &str)], dry_run: bool) -> Vec<String> {
+        let Some(execution) = self.executions.get(DECISION) else { return Vec::new() };
+        if execution.unbounded.is_some() {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        for (index, Item { name, .. }) in (0..).zip(self.imports.iter().filter(|i| i.is_function()))
+        {
+            if imports.iter().any(|(wanted, _)| wanted == name)
+                && !execution.reached.contains(&index)
+            {
+                found.push(format!("import {name} is never called by {DECISION}"));
+            } else if name == GET.0 && !execution.always_reached.contains(&index) {
+                found.push(format!("{DECISION} may return without a call of {name}"));
+            }
+        }
+        let (expected, named) = if dry_run { (Interval::point(0), "0") } else { (BOOL, "0 or 1") };
+        match execution.result {
+            Some(result) if result == expected => {}
+            Some(Interval { lo, hi }) if lo == hi => {
+                found.push(format!("{DECISION} always returns {lo}"));
+            }
+            Some(Interval { lo, hi }) => {
+                found.push(format!("{DECISION} may return {lo} to {hi}, expected {named}"));
+            }
+            None => found.push(format!("{DECISION} never returns")),
+        }
+        found
+    }
+
+    /// What is wrong with a callback that has to return `expected` always.
+    fn returns(&self, name: &str, expected: u64) -> Option<String> {
+        let result = self.executions.get(name)?.result;
+        (result != Some(Interval::point(expected)))
+            .then(|| format!("{name} does not always return {expected}"))
     }
 
     fn sections(&self) -> Vec<String> {
@@ -157,18 +185,6 @@ impl Properties {
             None => found.push("data segment at a computed address".to_owned()),
         }
         found
-    }
-
-    /// The functions that the deciding callback calls, directly or not, imported ones included.
-    fn reached_by_decision(&self) -> BTreeSet<u32> {
-        let by_index: BTreeMap<_, _> = self.functions.iter().map(|f| (f.index, f)).collect();
-        let mut open: Vec<&Function> = self.exported(DECISION).into_iter().collect();
-        let mut reached = BTreeSet::new();
-        while let Some(function) = open.pop() {
-            let new = function.calls.iter().filter(|&&index| reached.insert(index));
-            open.extend(new.filter_map(|index| by_index.get(index).copied()));
-        }
-        reached
     }
 }
 

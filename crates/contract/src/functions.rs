@@ -19,8 +19,6 @@ pub struct Function {
     pub loops: usize,
     /// Number of `memory.grow` instructions.
     pub grows: usize,
-    /// Number of `unreachable` instructions.
-    pub traps: usize,
     /// Number of calls through a table or a reference.
     pub indirect_calls: usize,
     /// The functions that it calls directly, imported ones included.
@@ -36,7 +34,6 @@ impl Function {
             match operator {
                 Operator::Loop { .. } => function.loops += 1,
                 Operator::MemoryGrow { .. } => function.grows += 1,
-                Operator::Unreachable => function.traps += 1,
                 Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
                     function.calls.insert(*function_index);
                 }
@@ -58,9 +55,8 @@ impl fmt::Display for Function {
     }
 }
 
-/// Sets [`Function::recursive`], and returns all indices with callees before their callers (in no
-/// particular order within a cycle of calls).
-pub(crate) fn mark_recursion(functions: &mut [Function]) -> Vec<u32> {
+/// Sets [`Function::recursive`].
+pub(crate) fn mark_recursion(functions: &mut [Function]) {
     let mut graph = DiGraphMap::<u32, ()>::new();
     for function in &*functions {
         graph.add_node(function.index);
@@ -74,5 +70,4 @@ pub(crate) fn mark_recursion(functions: &mut [Function]) -> Vec<u32> {
         function.recursive =
             cycles.contains(&function.index) || function.calls.contains(&function.index);
     }
-    components.into_iter().flatten().collect()
 }

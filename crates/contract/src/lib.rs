@@ -4,10 +4,11 @@
 //! [`Properties::violations`] compares them with a [`Contract`] and lists each item that breaks it.
 
 mod contract;
+mod execute;
 mod functions;
+mod interval;
 mod library;
 mod module;
-mod path;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -15,5 +16,4 @@ mod tests;
 pub use contract::Contract;
 pub use functions::Function;
 pub use library::Library;
-pub use module::{Item, Pages, Properties, beyond_mvp, inspect};
-pub use path::Bound;
+pub use module::{Bound, Item, Pages, Properties, beyond_mvp, inspect};

@@ -1,6 +1,6 @@
 //! Reads a module into its [`Properties`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::Write;
 
@@ -9,10 +9,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
 use wasmparser::types::{EntityType, TypesRef};
-use wasmparser::{Data, DataKind, Operator, Parser, Payload, Validator, WasmFeatures};
+use wasmparser::{Data, DataKind, Operator, Parser, Payload, ValType, Validator, WasmFeatures};
 
+use crate::execute::{self, Code, Execution};
 use crate::functions::{Function, mark_recursion};
-use crate::path::{self, Bound};
+use crate::interval::Width;
 
 /// What was found in a module.
 #[derive(Debug, Default, Serialize)]
@@ -45,8 +46,33 @@ pub struct Properties {
     pub data_end: Option<u64>,
     /// The functions with a body.
     pub functions: Vec<Function>,
-    /// Most instructions of one call of `malloc` and of `proxy_on_request_headers`, where exported.
+    /// Most instructions of one call of each exported function.
     pub paths: BTreeMap<String, Bound>,
+    /// What could trap in a call of an exported function, and where.
+    pub traps: BTreeSet<String>,
+    /// What the exported functions do.
+    #[serde(skip)]
+    pub(crate) executions: BTreeMap<String, Execution>,
+}
+
+/// The most instructions that a call can execute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// At most this many. `block`, `loop`, `else` and `end` only mark places and are not counted.
+    Instructions(u64),
+    /// None was found, and why.
+    Unbounded(String),
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instructions(count) => write!(f, "{count}"),
+            Self::Unbounded(why) => write!(f, "unbounded ({why})"),
+        }
+    }
 }
 
 /// An import or an export.
@@ -115,7 +141,13 @@ pub fn inspect(wasm: &[u8]) -> Result<Properties> {
         data_end: Some(0),
         ..Properties::default()
     };
-    let mut reader = Reader { types, exported: BTreeMap::new(), bodies: Vec::new(), properties };
+    let mut reader = Reader {
+        types,
+        exported: BTreeMap::new(),
+        imports: Vec::new(),
+        code: Vec::new(),
+        properties,
+    };
     for payload in Parser::new(0).parse_all(wasm) {
         reader.section(payload?)?;
     }
@@ -129,19 +161,14 @@ pub fn beyond_mvp(wasm: &[u8]) -> Option<String> {
     validator.validate_all(wasm).err().map(|error| error.to_string())
 }
 
-impl Properties {
-    /// The function with a body that is exported as `name`.
-    pub(crate) fn exported(&self, name: &str) -> Option<&Function> {
-        self.functions.iter().find(|function| function.exports.iter().any(|other| other == name))
-    }
-}
-
 /// Reads what the validator does not keep.
 struct Reader<'a> {
     types: TypesRef<'a>,
     /// Names of the exported functions by index.
     exported: BTreeMap<u32, Vec<String>>,
-    bodies: Vec<Vec<Operator<'a>>>,
+    /// What the imported functions take and return, and the functions with a body.
+    imports: Vec<(usize, Option<Width>)>,
+    code: Vec<Code<'a>>,
     properties: Properties,
 }
 
@@ -152,7 +179,13 @@ impl<'a> Reader<'a> {
                 for import in section.into_imports() {
                     let import = import?;
                     let name = format!("{}.{}", import.module, import.name);
-                    let item = self.item(name, self.types.entity_type_from_import(&import))?;
+                    let kind = self.types.entity_type_from_import(&import);
+                    if let Some(EntityType::Func(id) | EntityType::FuncExact(id)) = kind {
+                        let ty = self.types[id].unwrap_func();
+                        let result = ty.results().first().map(|&ty| width(ty));
+                        self.imports.push((ty.params().len(), result));
+                    }
+                    let item = self.item(name, kind)?;
                     self.properties.imports.push(item);
                 }
             }
@@ -173,8 +206,17 @@ impl<'a> Reader<'a> {
                 }
             }
             Payload::CodeSectionEntry(body) => {
+                let index = (self.imports.len() + self.code.len()) as u32;
+                let ty = self.types[self.types.core_function_at(index)].unwrap_func();
+                let mut locals = Vec::new();
+                for declared in body.get_locals_reader()? {
+                    let (count, ty) = declared?;
+                    locals.extend((0..count).map(|_| width(ty)));
+                }
                 let operators = body.get_operators_reader()?.into_iter();
-                self.bodies.push(operators.collect::<Result<_, _>>()?);
+                let operators = operators.collect::<Result<_, _>>()?;
+                let params = ty.params().iter().map(|&ty| width(ty)).collect();
+                self.code.push(Code::new(params, locals, ty.results().len(), operators));
             }
             Payload::StartSection { func, .. } => self.properties.start = Some(func),
             Payload::CustomSection(section) => {
@@ -216,22 +258,38 @@ impl<'a> Reader<'a> {
 
     /// Analyses the functions.
     fn finish(self) -> Properties {
-        let Self { mut exported, bodies, mut properties, .. } = self;
-        let imported = properties.imports.iter().filter(|item| item.is_function()).count() as u32;
-        properties.functions = (imported..)
-            .zip(&bodies)
-            .map(|(index, body)| {
-                Function::new(index, exported.remove(&index).unwrap_or_default(), body)
+        let Self { mut exported, imports, code, mut properties, .. } = self;
+        let names = exported.clone();
+        properties.functions = (imports.len() as u32..)
+            .zip(&code)
+            .map(|(index, code)| {
+                Function::new(index, exported.remove(&index).unwrap_or_default(), &code.body)
             })
             .collect();
-        let callees_first = mark_recursion(&mut properties.functions);
-        let bounds = path::bounds(&properties.functions, &bodies, &callees_first);
-        for name in ["malloc", "proxy_on_request_headers"] {
-            if let Some(function) = properties.exported(name) {
-                let bound = bounds[&function.index].clone();
-                properties.paths.insert(name.to_owned(), bound);
+        mark_recursion(&mut properties.functions);
+        let memory = properties.memories.first().map_or(0, |memory| memory.minimum * PAGE_SIZE);
+        let functions = &properties.functions;
+        let module = execute::Module { imports, functions, code: &code, memory };
+        for function in functions.iter().filter(|function| names.contains_key(&function.index)) {
+            let execution = execute::execute(&module, function);
+            properties.traps.extend(execution.traps.iter().cloned());
+            for name in &function.exports {
+                let bound = match &execution.unbounded {
+                    None => Bound::Instructions(execution.most),
+                    Some(why) => Bound::Unbounded(why.clone()),
+                };
+                properties.paths.insert(name.clone(), bound);
+                properties.executions.insert(name.clone(), execution.clone());
             }
         }
         properties
     }
+}
+
+/// Bytes of a page of memory.
+pub(crate) const PAGE_SIZE: u64 = 64 * 1024;
+
+/// Numbers of other types have any bits, and no instruction on them is analysed.
+fn width(ty: ValType) -> Width {
+    if ty == ValType::I32 { Width::W32 } else { Width::W64 }
 }

@@ -12,8 +12,8 @@ use serde_json::json;
 pub struct Options {
     /// The module
     file: PathBuf,
-    /// Also fail unless the module keeps to a contract: abi (the default front), abi+loops (the same
-    /// with long or many values), abi+log (the default front with feature log)
+    /// Also fail unless the module keeps to a contract: abi (the default front), with any of +log (feature log),
+    /// +dry-run, +remove, +count (keys of the policy)
     #[arg(long, value_name = "NAME")]
     contract: Option<Contract>,
     /// Print JSON

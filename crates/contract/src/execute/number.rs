@@ -1,0 +1,257 @@
+//! Instructions on numbers, locals and memory.
+
+use wasmparser::{MemArg, Operator};
+
+use super::{BOOL, Condition, Interval, Machine, Relation, State, Value, Width};
+
+/// What an instruction on numbers does.
+enum Number {
+    Constant(u64),
+    Compare(Relation, Sides),
+    /// A comparison of signed numbers, which is the unsigned one if both are small.
+    Signed(Relation, Sides, Width),
+    IsZero,
+    Calculate(fn(Interval, Interval, Width) -> Interval, Width),
+    /// Traps if the divisor is 0.
+    Divide(fn(Interval, Interval) -> Option<Interval>),
+    And,
+    Or,
+    /// Any number, of as many operands.
+    Any(usize, Width),
+    /// A number of 64 bits becomes one of 32.
+    Wrap,
+    Same,
+    Load(MemArg, u64, Interval),
+    Store(MemArg, u64),
+    Unknown,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sides {
+    AsTheyAre,
+    Exchanged,
+}
+
+fn number(operator: &Operator<'_>) -> Number {
+    use Number as N;
+    use Operator as Op;
+    use Relation::{Eq, Le, Lt, Ne};
+    use Sides::{AsTheyAre, Exchanged};
+    use Width::{W32, W64};
+
+    let bytes = |size: u64| Interval { lo: 0, hi: u64::MAX >> (64 - 8 * size) };
+    match *operator {
+        Op::I32Const { value } => N::Constant(value.cast_unsigned().into()),
+        Op::I64Const { value } => N::Constant(value.cast_unsigned()),
+        Op::I32Eqz | Op::I64Eqz => N::IsZero,
+        Op::I32Eq | Op::I64Eq => N::Compare(Eq, AsTheyAre),
+        Op::I32Ne | Op::I64Ne => N::Compare(Ne, AsTheyAre),
+        Op::I32LtU | Op::I64LtU => N::Compare(Lt, AsTheyAre),
+        Op::I32LeU | Op::I64LeU => N::Compare(Le, AsTheyAre),
+        Op::I32GtU | Op::I64GtU => N::Compare(Lt, Exchanged),
+        Op::I32GeU | Op::I64GeU => N::Compare(Le, Exchanged),
+        Op::I32LtS => N::Signed(Lt, AsTheyAre, W32),
+        Op::I32LeS => N::Signed(Le, AsTheyAre, W32),
+        Op::I32GtS => N::Signed(Lt, Exchanged, W32),
+        Op::I32GeS => N::Signed(Le, Exchanged, W32),
+        Op::I64LtS => N::Signed(Lt, AsTheyAre, W64),
+        Op::I64LeS => N::Signed(Le, AsTheyAre, W64),
+        Op::I64GtS => N::Signed(Lt, Exchanged, W64),
+        Op::I64GeS => N::Signed(Le, Exchanged, W64),
+        Op::I32Add => N::Calculate(Interval::add, W32),
+        Op::I32Sub => N::Calculate(Interval::sub, W32),
+        Op::I32Mul => N::Calculate(Interval::mul, W32),
+        Op::I32Shl => N::Calculate(Interval::shl, W32),
+        Op::I32ShrU => N::Calculate(Interval::shr, W32),
+        Op::I64Add => N::Calculate(Interval::add, W64),
+        Op::I64Sub => N::Calculate(Interval::sub, W64),
+        Op::I64Mul => N::Calculate(Interval::mul, W64),
+        Op::I64Shl => N::Calculate(Interval::shl, W64),
+        Op::I64ShrU => N::Calculate(Interval::shr, W64),
+        Op::I32Xor | Op::I64Xor => N::Calculate(|a, b, _| a.xor(b), W64),
+        Op::I32And | Op::I64And => N::And,
+        Op::I32Or | Op::I64Or => N::Or,
+        Op::I32DivU | Op::I64DivU => N::Divide(Interval::div),
+        Op::I32RemU | Op::I64RemU => N::Divide(Interval::rem),
+        Op::I32ShrS | Op::I32Rotl | Op::I32Rotr => N::Any(2, W32),
+        Op::I64ShrS | Op::I64Rotl | Op::I64Rotr => N::Any(2, W64),
+        Op::I32Clz | Op::I32Ctz | Op::I32Popcnt | Op::I32Extend8S | Op::I32Extend16S => {
+            N::Any(1, W32)
+        }
+        Op::I64Clz | Op::I64Ctz | Op::I64Popcnt | Op::I64ExtendI32S => N::Any(1, W64),
+        Op::MemorySize { .. } | Op::GlobalGet { .. } => N::Any(0, W64),
+        Op::MemoryGrow { .. } => N::Any(1, W32),
+        Op::I32WrapI64 => N::Wrap,
+        Op::I64ExtendI32U => N::Same,
+        Op::I32Load { memarg } | Op::I64Load32U { memarg } => N::Load(memarg, 4, bytes(4)),
+        Op::I64Load { memarg } => N::Load(memarg, 8, bytes(8)),
+        Op::I32Load8U { memarg } | Op::I64Load8U { memarg } => N::Load(memarg, 1, bytes(1)),
+        Op::I32Load16U { memarg } | Op::I64Load16U { memarg } => N::Load(memarg, 2, bytes(2)),
+        Op::I32Load8S { memarg } => N::Load(memarg, 1, W32.any()),
+        Op::I32Load16S { memarg } => N::Load(memarg, 2, W32.any()),
+        Op::I64Load8S { memarg } => N::Load(memarg, 1, W64.any()),
+        Op::I64Load16S { memarg } => N::Load(memarg, 2, W64.any()),
+        Op::I64Load32S { memarg } => N::Load(memarg, 4, W64.any()),
+        Op::I32Store8 { memarg } | Op::I64Store8 { memarg } => N::Store(memarg, 1),
+        Op::I32Store16 { memarg } | Op::I64Store16 { memarg } => N::Store(memarg, 2),
+        Op::I32Store { memarg } | Op::I64Store32 { memarg } => N::Store(memarg, 4),
+        Op::I64Store { memarg } => N::Store(memarg, 8),
+        _ => N::Unknown,
+    }
+}
+
+/// The comparison of two values.
+fn compare(relation: Relation, sides: [Value; 2]) -> Value {
+    let [a, b] = &sides;
+    // Of a comparison with 0: the same conditions, or the opposite ones.
+    if let (
+        [Value { .. }, Value { interval: Interval { lo: 0, hi: 0 }, .. }],
+        Relation::Eq | Relation::Ne,
+    ) = (&sides, relation)
+        && !(a.if_true.is_empty() && a.if_false.is_empty())
+    {
+        let [if_true, if_false] = match relation {
+            Relation::Eq => [&a.if_false, &a.if_true],
+            _ => [&a.if_true, &a.if_false],
+        };
+        let interval = a.interval.compare(relation, b.interval);
+        return Value { if_true: if_true.clone(), if_false: if_false.clone(), ..interval.into() };
+    }
+    let interval = a.interval.compare(relation, b.interval);
+    let sides = [(a.local, a.interval), (b.local, b.interval)];
+    if a.local.is_none() && b.local.is_none() {
+        return interval.into();
+    }
+    let (opposite, exchanged) = relation.negated();
+    let others = if exchanged { [sides[1], sides[0]] } else { sides };
+    Value {
+        if_true: vec![Condition { relation, sides }],
+        if_false: vec![Condition { relation: opposite, sides: others }],
+        ..interval.into()
+    }
+}
+
+impl Machine<'_> {
+    /// Executes an instruction that does not jump.
+    pub(super) fn number(&mut self, operator: &Operator<'_>) -> Result<(), String> {
+        let Some(mut state) = self.state.take() else { return Ok(()) };
+        match operator {
+            Operator::Nop => {}
+            Operator::Drop => {
+                state.pop();
+            }
+            Operator::LocalGet { local_index } => {
+                let interval = state.locals[*local_index as usize];
+                state.push(Value { local: Some(*local_index), ..interval.into() });
+            }
+            Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
+                let mut value = state.pop();
+                state.set(*local_index, &mut value);
+                if matches!(operator, Operator::LocalTee { .. }) {
+                    state.push(Value { local: Some(*local_index), ..value });
+                }
+            }
+            Operator::GlobalSet { .. } => {
+                state.pop();
+            }
+            Operator::Select => {
+                self.state = Some(state);
+                return self.select();
+            }
+            _ => {
+                self.state = Some(state);
+                return self.calculate(operator);
+            }
+        }
+        self.state = Some(state);
+        Ok(())
+    }
+
+    fn select(&mut self) -> Result<(), String> {
+        let [first, second] = self.branch();
+        let taken = |state: Option<State>, first: bool| {
+            state.map(|mut state| {
+                let [b, a] = [state.pop(), state.pop()];
+                let value = if first { a.interval } else { b.interval };
+                state.push(value);
+                state
+            })
+        };
+        self.state = super::joined(taken(first, true), taken(second, false));
+        Ok(())
+    }
+
+    fn calculate(&mut self, operator: &Operator<'_>) -> Result<(), String> {
+        let Some(mut state) = self.state.take() else { return Ok(()) };
+        let result: Value = match number(operator) {
+            Number::Constant(value) => Interval::point(value).into(),
+            Number::IsZero => compare(Relation::Eq, [state.pop(), Interval::point(0).into()]),
+            Number::Compare(relation, sides) => {
+                let [b, a] = [state.pop(), state.pop()];
+                compare(relation, if sides == Sides::Exchanged { [b, a] } else { [a, b] })
+            }
+            Number::Signed(relation, sides, width) => {
+                let [b, a] = [state.pop(), state.pop()];
+                if a.interval.hi.max(b.interval.hi) > width.mask() / 2 {
+                    BOOL.into()
+                } else {
+                    compare(relation, if sides == Sides::Exchanged { [b, a] } else { [a, b] })
+                }
+            }
+            Number::Calculate(result, width) => {
+                let [b, a] = [state.pop(), state.pop()];
+                result(a.interval, b.interval, width).into()
+            }
+            Number::Divide(result) => {
+                let [b, a] = [state.pop(), state.pop()];
+                result(a.interval, b.interval)
+                    .map_or_else(
+                        || {
+                            self.trap("division by 0");
+                            Width::W64.any()
+                        },
+                        |interval| interval,
+                    )
+                    .into()
+            }
+            Number::And => {
+                let [mut b, a] = [state.pop(), state.pop()];
+                b.if_true.extend(a.if_true);
+                Value { if_true: b.if_true, ..a.interval.and(b.interval).into() }
+            }
+            Number::Or => {
+                let [mut b, a] = [state.pop(), state.pop()];
+                b.if_false.extend(a.if_false);
+                Value { if_false: b.if_false, ..a.interval.or(b.interval).into() }
+            }
+            Number::Any(operands, width) => {
+                (0..operands).for_each(|_| drop(state.pop()));
+                width.any().into()
+            }
+            Number::Wrap => {
+                let interval = state.pop().interval;
+                let fits = interval.hi <= Width::W32.mask();
+                if fits { interval.into() } else { Width::W32.any().into() }
+            }
+            Number::Same => state.pop().interval.into(),
+            Number::Load(argument, size, interval) => {
+                self.access(state.pop().interval, &argument, size, "load");
+                interval.into()
+            }
+            Number::Store(argument, size) => {
+                let [_, address] = [state.pop(), state.pop()];
+                self.access(address.interval, &argument, size, "store");
+                self.state = Some(state);
+                return Ok(());
+            }
+            Number::Unknown => {
+                let name = format!("{operator:?}");
+                let name = name.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+                return Err(self.unknown(&format!("instruction {name}, which is not analysed,")));
+            }
+        };
+        state.push(result);
+        self.state = Some(state);
+        Ok(())
+    }
+}
