@@ -27,6 +27,7 @@
 //! | `decision.rs` | the rule, generic over the policy; pure and safe |
 //! | `except.rs` | requests that pass without the header; pure and safe |
 //! | `abi.rs` | the default front: the ABI itself; with `native.rs`, all `unsafe` code |
+//! | `nginx.rs` | feature `nginx`: callbacks that nginx and APISIX call in any case |
 //! | `sdk.rs` | feature `sdk`: the same rule behind the `proxy-wasm` SDK |
 //! | `native.rs` | feature `native`: the same rule behind Envoy's ABI for dynamic modules |
 //! | `log.rs` | the lines of feature `log` |
@@ -88,6 +89,9 @@ mod abi;
 
 #[cfg(all(target_family = "wasm", feature = "sdk"))]
 mod sdk;
+
+#[cfg(all(target_family = "wasm", feature = "nginx"))]
+mod nginx;
 
 #[cfg(all(not(target_family = "wasm"), feature = "native"))]
 mod native;

@@ -6,8 +6,9 @@ use std::fs;
 
 use header_gate_cli::build::toolchain::{TARGET, Toolchain};
 use header_gate_cli::build::variant::Variant;
+use header_gate_contract::{Bound, inspect};
 use header_gate_host::conformance::{self, Case};
-use header_gate_host::{LocalResponse, Plugin, Vm};
+use header_gate_host::{Gateway, LocalResponse, Plugin, Vm};
 use support::{abi_builds, denial, module, policy, root, sdk_builds, start};
 
 fn table() -> Vec<Case> {
@@ -16,7 +17,7 @@ fn table() -> Vec<Case> {
 
 /// The value of the committed policy's header.
 fn value(case: &Case) -> Option<&[u8]> {
-    case.value("allow")
+    case.value("allow", Gateway::Envoy)
 }
 
 /// Checks the answer to a request with this value: it passes, or gets exactly this denial.
@@ -35,6 +36,70 @@ fn conforms(mut vm: Vm, variant: &Variant) {
         let about = format!("{}: {}", variant.name(), case.name);
         check(&mut vm, value(&case), case.passes, &denial, &about);
         check(&mut vm, Some(b"true"), true, &denial, &format!("{about}, the next request"));
+    }
+}
+
+#[test]
+fn the_nginx_build_conforms_in_every_gateway() {
+    let (module, denial) = (module(&Variant::nginx()), denial(&Variant::nginx()));
+    let plugin = Plugin::new(&module).unwrap();
+    for gateway in [Gateway::Envoy, Gateway::Nginx, Gateway::Apisix] {
+        let mut vm = plugin.start_in(gateway).unwrap();
+        let denial = LocalResponse { body: gateway.body(denial.body.clone()), ..denial.clone() };
+        for case in table() {
+            let value = case.value("allow", gateway);
+            // nginx leaves a tab at the end of a value.
+            let passes = case.passes && value == Some(b"true");
+            let about = format!("{gateway:?}: {}", case.name);
+            check(&mut vm, value, passes, &denial, &about);
+            check(&mut vm, Some(b"true"), true, &denial, &format!("{about}, the next request"));
+        }
+    }
+    let tabs = table().into_iter().filter(|case| {
+        case.passes && case.value("allow", Gateway::Nginx) != case.value("allow", Gateway::Envoy)
+    });
+    assert_eq!(tabs.count(), 1, "a value with a tab shows the difference");
+}
+
+#[test]
+fn nginx_and_apisix_refuse_the_default_build_and_nginx_takes_the_sdk_build() {
+    let start = |variant: &Variant, gateway| {
+        let started = Plugin::new(&module(variant)).unwrap().start_in(gateway);
+        started.map_err(|error| error.to_string())
+    };
+    let error = start(&Variant::default(), Gateway::Nginx).err().unwrap();
+    assert!(error.starts_with("filter missing one of proxy_on_context_create"), "{error}");
+    let error = start(&Variant::default(), Gateway::Apisix).err().unwrap();
+    assert_eq!(error, "proxy_on_configure returns no number above 0");
+    for variant in sdk_builds() {
+        let mut vm = start(&variant, Gateway::Nginx).unwrap();
+        assert!(vm.request(Some(b"true")).unwrap().passes(), "{}", variant.name());
+        assert_eq!(vm.request(None).unwrap().response.unwrap().status, 403);
+    }
+}
+
+/// The bound that the contract finds is no lower than what is executed.
+#[test]
+fn no_request_takes_more_instructions_than_the_bound() {
+    let all = Variant::policies(root()).unwrap().into_iter().chain(abi_builds());
+    for variant in all.chain([Variant::nginx()]) {
+        let bytes = module(&variant);
+        let properties = inspect(&bytes).unwrap();
+        let bound = |name: &str| match &properties.paths[name] {
+            Bound::Instructions(most) => *most,
+            Bound::Unbounded(why) => panic!("{}: {why}", variant.name()),
+        };
+        let mut vm = Plugin::new(&bytes).unwrap().start().unwrap();
+        let values = policy(&variant).values;
+        let values = values.iter().map(|value| Some(value.as_bytes()));
+        for value in values.chain([None, Some(&b""[..]), Some(b"true"), Some(b"\xff")]) {
+            let cost = vm.request(value).unwrap().cost;
+            let most =
+                bound("proxy_on_request_headers") + bound("malloc") * u64::from(cost.allocations);
+            // wasmtime also counts that a function begins. The other callbacks return a constant.
+            let others = u64::from(cost.callbacks) + properties.functions.len() as u64;
+            assert!(cost.fuel <= most + others, "{}: {cost:?} and {most}", variant.name());
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! Every file of `deploy/`: rendered by kustomize and validated with the schema of its resource. tests/limits.rs
 //! runs `envoy.yaml`, tests/rollout.rs `envoy-xds`, tests/native.rs
-//! `envoy-native.yaml`. No package registry has the gateways of `kong` and `nginx`, nor
-//! their schemas.
+//! `envoy-native.yaml`. No package registry has the gateway of `nginx`.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -35,6 +35,30 @@ const EXPORTS: [(&str, &str); 4] = [
 const DECISION: &str = "proxy_on_request_headers";
 const START: &str = "proxy_on_vm_start";
 
+/// A callback that returns a constant, or nothing.
+struct Constant {
+    name: &'static str,
+    kind: &'static str,
+    value: Option<u64>,
+}
+
+const fn constant(name: &'static str, kind: &'static str, value: Option<u64>) -> Constant {
+    Constant { name, kind, value }
+}
+
+/// The callbacks that feature `nginx` adds; the first one also defines counters.
+const CONSTANTS: [Constant; 9] = [
+    constant(START, "(func (param i32 i32) (result i32))", Some(1)),
+    constant("proxy_on_context_create", "(func (param i32 i32))", None),
+    constant("proxy_on_configure", "(func (param i32 i32) (result i32))", Some(1)),
+    constant("proxy_on_request_body", "(func (param i32 i32 i32) (result i32))", Some(0)),
+    constant("proxy_on_response_headers", "(func (param i32 i32 i32) (result i32))", Some(0)),
+    constant("proxy_on_response_body", "(func (param i32 i32 i32) (result i32))", Some(0)),
+    constant("proxy_on_done", "(func (param i32) (result i32))", Some(1)),
+    constant("proxy_on_log", "(func (param i32))", None),
+    constant("proxy_on_delete", "(func (param i32))", None),
+];
+
 const MEMORY: Pages = Pages { minimum: 1, maximum: Some(1) };
 
 /// What a module on the default front has to keep to.
@@ -48,6 +72,8 @@ pub struct Contract {
     pub remove: bool,
     /// Whether it counts in the host's statistics.
     pub count: bool,
+    /// Whether it has the callbacks that nginx calls in any case.
+    pub nginx: bool,
 }
 
 impl Contract {
@@ -55,11 +81,11 @@ impl Contract {
     #[must_use]
     pub fn of(policy: &Policy, log: bool) -> Self {
         let &Policy { remove, count, enforce, .. } = policy;
-        Self { log, dry_run: !enforce, remove, count }
+        Self { log, dry_run: !enforce, remove, count, nginx: false }
     }
 }
 
-const NAMES: &str = "`abi`, and any of `+log`, `+dry-run`, `+remove`, `+count`";
+const NAMES: &str = "`abi`, and any of `+log`, `+dry-run`, `+remove`, `+count`, `+nginx`";
 
 impl FromStr for Contract {
     type Err = anyhow::Error;
@@ -74,6 +100,7 @@ impl FromStr for Contract {
                 "dry-run" => contract.dry_run = true,
                 "remove" => contract.remove = true,
                 "count" => contract.count = true,
+                "nginx" => contract.nginx = true,
                 _ => anyhow::bail!("unknown contract `{name}`, expected {NAMES}"),
             }
         }
@@ -86,14 +113,16 @@ impl Properties {
     #[must_use]
     pub fn violations(&self, contract: &Contract) -> Vec<String> {
         let (mut imports, mut exports) = (vec![GET], EXPORTS.to_vec());
-        let Contract { log, dry_run, remove, count, .. } = *contract;
+        let Contract { log, dry_run, remove, count, nginx } = *contract;
         let more = [(!dry_run, SEND), (log, LOG), (remove, REMOVE), (count, COUNT)];
         imports.extend(more.into_iter().filter_map(|(used, import)| used.then_some(import)));
         let decision = self.decision(&imports, dry_run);
-        if count {
-            imports.push(DEFINE);
-            exports.push((START, "(func (param i32 i32) (result i32))"));
-        }
+        imports.extend(count.then_some(DEFINE));
+        let constants = CONSTANTS
+            .iter()
+            .filter(|constant| if constant.name == START { count || nginx } else { nginx });
+        let constants: Vec<_> = constants.collect();
+        exports.extend(constants.iter().map(|constant| (constant.name, constant.kind)));
         let mut found = compare("import", &self.imports, &imports);
         found.extend(compare("export", &self.exports, &exports));
         found.extend(self.sections());
@@ -109,9 +138,7 @@ impl Properties {
                 }
             }
         }
-        if count {
-            found.extend(self.returns(START, 1));
-        }
+        found.extend(constants.into_iter().filter_map(|constant| self.differs(constant)));
         let unbounded = |(name, bound): (&String, &Bound)| match bound {
             Bound::Unbounded(why) => Some(format!("{name} is unbounded: {why}")),
             Bound::Instructions(_) => None,
@@ -153,11 +180,18 @@ impl Properties {
         found
     }
 
-    /// What is wrong with a callback that has to return `expected` always.
-    fn returns(&self, name: &str, expected: u64) -> Option<String> {
-        let result = self.executions.get(name)?.result;
-        (result != Some(Interval::point(expected)))
-            .then(|| format!("{name} does not always return {expected}"))
+    /// What is wrong with a callback that has to return a constant.
+    fn differs(&self, constant: &Constant) -> Option<String> {
+        let Constant { name, value, .. } = constant;
+        let execution = self.executions.get(*name)?;
+        if *name != START && !execution.reached.is_empty() {
+            return Some(format!("{name} calls an import"));
+        }
+        let found = execution.result;
+        (found != value.map(Interval::point)).then(|| match value {
+            Some(value) => format!("{name} does not always return {value}"),
+            None => format!("{name} returns a number"),
+        })
     }
 
     fn sections(&self) -> Vec<String> {

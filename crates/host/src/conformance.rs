@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use crate::Headers;
+use crate::{Gateway, Headers};
 
 /// One row of the table.
 #[derive(Clone, Debug, Deserialize)]
@@ -48,11 +48,11 @@ pub enum Protocol {
 }
 
 impl Case {
-    /// What Envoy returns for the header `name`: the first one, without surrounding whitespace.
+    /// What a gateway returns for the header `name`: the first one, without whitespace around it.
     #[must_use]
-    pub fn value(&self, name: &str) -> Option<&[u8]> {
+    pub fn value(&self, name: &str, gateway: Gateway) -> Option<&[u8]> {
         let wanted = |(n, _): &&(Vec<u8>, Vec<u8>)| n.eq_ignore_ascii_case(name.as_bytes());
-        self.headers.iter().find(wanted).map(|(_, value)| value.trim_ascii())
+        self.headers.iter().find(wanted).map(|(_, value)| gateway.strip(value))
     }
 }
 

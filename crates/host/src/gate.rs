@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, anyhow, ensure};
 use header_gate_policy::Policy;
 
-use crate::{LocalResponse, Outcome, Plugin, Vm};
+use crate::{Gateway, LocalResponse, Outcome, Plugin, Reply, Vm};
 
 /// Far more than a decision consumes, and still less than a second.
 const FUEL: u64 = 100_000_000;
@@ -12,7 +12,7 @@ const FUEL: u64 = 100_000_000;
 /// secret.
 pub fn check(wasm: &[u8], policy: &Policy) -> Result<()> {
     let plugin = Plugin::new(wasm).map_err(|error| anyhow!("{}", error.root_cause()))?;
-    let vm = plugin.start_with(FUEL);
+    let vm = plugin.start_with(Gateway::Envoy, Reply::default(), FUEL);
     let mut vm = vm.map_err(|error| anyhow!("it does not start: {}", error.root_cause()))?;
     let values = || policy.values.iter().map(String::as_bytes).zip(1..);
     for (value, n) in values() {

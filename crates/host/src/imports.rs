@@ -1,23 +1,44 @@
 //! The host's side of the ABI: the functions that a module imports.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, bail};
 use header_gate_policy::Policy;
 
 use crate::Cost;
 use crate::engine::Guest;
-use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Reply, Status, Step};
+use crate::reply::{INVALID_MEMORY_ACCESS, NOT_FOUND, OK, Place, Reply, Status, Step};
 
-/// The functions that modules may import from `env`, and how many numbers they take.
-pub const FUNCTIONS: [(&str, usize); 3] = [(GET, 5), (SEND, 8), (LOG, 3)];
+/// The functions that modules may import from `env`, and what they take: numbers of 32 bits (`i`) and 64 (`I`).
+pub const FUNCTIONS: [(&str, &str); 6] = [
+    (GET, "iiiii"),
+    (SEND, "iiiiiiii"),
+    (LOG, "iii"),
+    (REMOVE, "iii"),
+    (DEFINE, "iiii"),
+    (INCREMENT, "iI"),
+];
 const GET: &str = "proxy_get_header_map_value";
 const SEND: &str = "proxy_send_local_response";
 const LOG: &str = "proxy_log";
+const REMOVE: &str = "proxy_remove_header_map_value";
+const DEFINE: &str = "proxy_define_metric";
+const INCREMENT: &str = "proxy_increment_metric";
+
+/// The number of the first metric; others follow in steps, as in Envoy.
+const FIRST_METRIC: u32 = 4;
+const METRIC_STEP: u32 = 4;
 
 /// The host's state for one virtual machine.
 #[derive(Default)]
 pub struct State {
+    /// The answers to questions for some headers, and to all others.
+    pub replies: BTreeMap<Vec<u8>, Reply>,
     pub reply: Reply,
     pub asked: Vec<Asked>,
+    pub removed: Vec<Asked>,
+    /// Names of metrics, and what was added to them.
+    pub metrics: Vec<(String, u64)>,
     pub response: Option<LocalResponse>,
     pub log: Vec<String>,
     pub cost: Cost,
@@ -60,13 +81,28 @@ impl LocalResponse {
 }
 
 /// Carries out the module's call of the function `name`.
-pub fn call(name: &str, guest: &mut dyn Guest, args: &[u32]) -> Result<Status> {
+pub fn call(name: &str, guest: &mut dyn Guest, args: &[u64]) -> Result<Status> {
     guest.state().cost.host_calls += 1;
-    match (name, args) {
+    if let (INCREMENT, &[metric, offset]) = (name, args) {
+        let status = answer(guest)?;
+        let place = (metric as u32).wrapping_sub(FIRST_METRIC);
+        let metric = guest.state().metrics.get_mut((place / METRIC_STEP) as usize);
+        return Ok(match metric {
+            Some((_, count)) if place.is_multiple_of(METRIC_STEP) => {
+                *count += if status == OK { offset } else { 0 };
+                status
+            }
+            _ => NOT_FOUND,
+        });
+    }
+    let args: Vec<u32> = args.iter().map(|&arg| arg as u32).collect();
+    match (name, &args[..]) {
         (GET, &[map, key, key_size, data, size]) => {
             let key = read(guest, key, key_size)?;
-            guest.state().asked.push((map, key));
-            deliver(guest, data, size)
+            let state = guest.state();
+            let reply = state.replies.get(&key).unwrap_or(&state.reply).clone();
+            state.asked.push((map, key));
+            deliver(guest, reply, data, size)
         }
         (SEND, &[status, details, details_size, body, body_size, headers, headers_size, grpc]) => {
             let headers = pairs(&read(guest, headers, headers_size)?);
@@ -88,13 +124,32 @@ pub fn call(name: &str, guest: &mut dyn Guest, args: &[u32]) -> Result<Status> {
             guest.state().log.push(line);
             answer(guest)
         }
+        (REMOVE, &[map, key, key_size]) => {
+            let key = read(guest, key, key_size)?;
+            let status = answer(guest)?;
+            if status == OK {
+                guest.state().removed.push((map, key));
+            }
+            Ok(status)
+        }
+        (DEFINE, &[_kind, metric, metric_size, id]) => {
+            let metric = String::from_utf8_lossy(&read(guest, metric, metric_size)?).into_owned();
+            let status = answer(guest)?;
+            if status == OK {
+                let metrics = &mut guest.state().metrics;
+                let number = FIRST_METRIC + METRIC_STEP * metrics.len() as u32;
+                metrics.push((metric, 0));
+                return Ok(write(guest, id, &number.to_le_bytes()).err().unwrap_or(OK));
+            }
+            Ok(status)
+        }
         _ => bail!("{name} has {} arguments", args.len()),
     }
 }
 
 /// Carries out the steps of the reply.
-fn deliver(guest: &mut dyn Guest, data: u32, size: u32) -> Result<Status> {
-    let Reply { steps, mut status, .. } = guest.state().reply.clone();
+fn deliver(guest: &mut dyn Guest, reply: Reply, data: u32, size: u32) -> Result<Status> {
+    let Reply { steps, mut status, .. } = reply;
     let mut allocated = Vec::new();
     for step in steps {
         let address = |place| match place {
@@ -118,7 +173,7 @@ fn deliver(guest: &mut dyn Guest, data: u32, size: u32) -> Result<Status> {
     Ok(status)
 }
 
-/// What the host does while the module sends its response or logs.
+/// What the host does while the module calls anything but the question for a header.
 fn answer(guest: &mut dyn Guest) -> Result<Status> {
     for size in guest.state().reply.later.clone() {
         allocate(guest, size)?;

@@ -8,12 +8,15 @@
 pub mod conformance;
 mod engine;
 pub mod gate;
+mod gateway;
 mod imports;
 mod reply;
 
 use anyhow::{Context as _, Result};
 
-use crate::engine::{Compiled, Guest, wasmtime};
+pub use crate::engine::Engine;
+use crate::engine::{Compiled, Guest};
+pub use crate::gateway::Gateway;
 pub use crate::imports::{Asked, Headers, LocalResponse, pairs};
 pub use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Reply, Status, Step};
 
@@ -35,6 +38,7 @@ pub struct Plugin(Box<dyn Compiled>);
 /// A virtual machine. A gateway has one for each worker.
 pub struct Vm {
     guest: Box<dyn Guest>,
+    gateway: Gateway,
     next_context: u32,
 }
 
@@ -45,6 +49,8 @@ pub struct Outcome {
     pub action: u32,
     /// The headers that it asked the host for, in order.
     pub asked: Vec<Asked>,
+    /// The headers that it removed.
+    pub removed: Vec<Asked>,
     /// The local response that the module sent, if it did.
     pub response: Option<LocalResponse>,
     /// The lines that it logged.
@@ -77,23 +83,37 @@ pub struct Cost {
 impl Plugin {
     /// Compiles a module. An error means that it is invalid, or that an import has the wrong type.
     pub fn new(wasm: &[u8]) -> Result<Self> {
-        Ok(Self(wasmtime::compile(wasm, true)?))
+        Self::in_engine(Engine::default(), wasm)
     }
 
-    /// Compiles a module to code that does not count fuel, and is faster.
-    pub fn without_fuel(wasm: &[u8]) -> Result<Self> {
-        Ok(Self(wasmtime::compile(wasm, false)?))
+    /// As [`Plugin::new`], for another engine.
+    pub fn in_engine(engine: Engine, wasm: &[u8]) -> Result<Self> {
+        Ok(Self(engine::compile(engine, wasm)?))
     }
 
-    /// Starts a virtual machine, as a gateway does for each worker.
+    /// Starts a virtual machine, as Envoy does for each worker.
     pub fn start(&self) -> Result<Vm> {
-        self.start_with(FUEL)
+        self.start_in(Gateway::Envoy)
+    }
+
+    /// Starts a virtual machine as another gateway does; an error means that the gateway refuses the module.
+    pub fn start_in(&self, gateway: Gateway) -> Result<Vm> {
+        self.start_with(gateway, Reply::default(), FUEL)
+    }
+
+    /// Starts a virtual machine in Envoy. The host answers the calls that the module makes meanwhile by `reply`.
+    pub fn start_with_reply(&self, reply: Reply) -> Result<Vm> {
+        self.start_with(Gateway::Envoy, reply, FUEL)
     }
 
     /// As [`Plugin::start`]; the virtual machine traps after consuming this much fuel.
-    fn start_with(&self, fuel: u64) -> Result<Vm> {
-        let mut vm = Vm { guest: self.0.start(fuel)?, next_context: FIRST_REQUEST };
-        vm.call("_initialize", &[])?;
+    fn start_with(&self, gateway: Gateway, reply: Reply, fuel: u64) -> Result<Vm> {
+        let mut vm = Vm { guest: self.0.start(fuel)?, gateway, next_context: FIRST_REQUEST };
+        vm.guest.state().reply = reply;
+        gateway.accept(&mut *vm.guest)?;
+        if vm.guest.exports("_initialize") {
+            vm.call("_initialize", &[])?;
+        }
         vm.call("proxy_on_context_create", &[ROOT, 0])?;
         vm.call("proxy_on_vm_start", &[ROOT, 0])?;
         vm.call("proxy_on_configure", &[ROOT, 0])?;
@@ -105,10 +125,26 @@ impl Plugin {
 impl Vm {
     /// A whole request. The header that the module asks for has this value.
     pub fn request(&mut self, value: Option<&[u8]>) -> Result<Outcome> {
-        self.request_with(Reply::honest(value))
+        self.request_with(self.gateway.reply(value))
     }
 
-    /// A whole request for which the host answers by a [`Reply`].
+    /// A whole request with these headers, and with no others.
+    pub fn request_of(&mut self, headers: &[(&str, &[u8])]) -> Result<Outcome> {
+        let replies: Vec<_> =
+            headers.iter().map(|&(name, value)| (name, self.gateway.reply(Some(value)))).collect();
+        self.request_answered(&replies)
+    }
+
+    /// A whole request for which the host answers questions for these headers by a [`Reply`]. There are no others.
+    pub fn request_answered(&mut self, replies: &[(&str, Reply)]) -> Result<Outcome> {
+        let replies = replies.iter().map(|(name, reply)| (name.as_bytes().to_vec(), reply.clone()));
+        self.guest.state().replies = replies.collect();
+        let outcome = self.request_with(self.gateway.reply(None));
+        self.guest.state().replies.clear();
+        outcome
+    }
+
+    /// A whole request for which the host answers every question by a [`Reply`].
     pub fn request_with(&mut self, reply: Reply) -> Result<Outcome> {
         let context = self.open()?;
         let outcome = self.headers(context, reply)?;
@@ -130,6 +166,7 @@ impl Vm {
         let state = self.guest.state();
         (state.reply, state.response) = (reply, None);
         state.asked.clear();
+        state.removed.clear();
         state.log.clear();
         let action = self
             .call("proxy_on_request_headers", &[context, 3, 1])?
@@ -138,7 +175,11 @@ impl Vm {
         Ok(Outcome {
             action,
             asked: state.asked.clone(),
-            response: state.response.take(),
+            removed: state.removed.clone(),
+            response: state.response.take().map(|response| LocalResponse {
+                body: self.gateway.body(response.body),
+                ..response
+            }),
             log: std::mem::take(&mut state.log),
             cost: state.cost,
         })
@@ -148,10 +189,15 @@ impl Vm {
     pub fn close(&mut self, context: u32) -> Result<()> {
         self.call("proxy_on_response_headers", &[context, 3, 0])?;
         self.call("proxy_on_response_body", &[context, 43, 1])?;
-        self.call("proxy_on_log", &[context])?;
-        self.call("proxy_on_done", &[context])?;
-        self.call("proxy_on_delete", &[context])?;
+        for name in self.gateway.end() {
+            self.call(name, &[context])?;
+        }
         Ok(())
+    }
+
+    /// The metrics that the module defined, and what it added to them.
+    pub fn metrics(&mut self) -> &[(String, u64)] {
+        &self.guest.state().metrics
     }
 
     /// Calls the module's allocator outside of a request.
@@ -164,14 +210,18 @@ impl Vm {
         self.guest.memory()
     }
 
-    /// Calls a callback if the module exports it, and adds up its cost.
+    /// Calls a callback if the gateway knows it and the module exports it, and adds up its cost.
     fn call(&mut self, name: &str, args: &[u32]) -> Result<Option<u32>> {
+        if !self.gateway.calls(name) {
+            return Ok(None);
+        }
         let before = self.guest.fuel();
         let result = self.guest.call(name, args)?;
         let spent = before - self.guest.fuel();
         let cost = &mut self.guest.state().cost;
         cost.callbacks += u32::from(result.is_some());
         cost.fuel += spent;
+        self.gateway.check(name, result)?;
         Ok(result)
     }
 }

@@ -17,9 +17,9 @@ pub struct Reply {
     pub steps: Vec<Step>,
     /// What is returned, unless a step wrote outside memory.
     pub status: Status,
-    /// Calls the allocator for these sizes while the module sends its response or logs.
+    /// Calls the allocator for these sizes while the module calls another function.
     pub later: Vec<u32>,
-    /// What `proxy_send_local_response` and `proxy_log` return.
+    /// What the other functions return.
     pub other_status: Status,
 }
 

@@ -15,6 +15,7 @@ pub(crate) const DEFAULT_POLICY: &str = "policy.toml";
 pub struct Variant {
     front: Front,
     log: bool,
+    nginx: bool,
     /// The policy file, if not the checkout's `policy.toml`.
     policy: Option<PathBuf>,
 }
@@ -30,6 +31,10 @@ enum Front {
 impl Variant {
     pub fn log() -> Self {
         Self { log: true, ..Self::default() }
+    }
+
+    pub fn nginx() -> Self {
+        Self { nginx: true, ..Self::default() }
     }
 
     pub fn sdk() -> Self {
@@ -55,17 +60,29 @@ impl Variant {
         for feature in features.split([',', ' ']).filter(|feature| !feature.is_empty()) {
             match feature {
                 "log" => variant.log = true,
+                "nginx" => variant.nginx = true,
                 "sdk" => variant.front = Front::Sdk,
-                _ => bail!("--features: unknown feature `{feature}`, expected `log` or `sdk`"),
+                "native" => bail!("--features: `native` goes with no other feature"),
+                _ => bail!(
+                    "--features: unknown feature `{feature}`, expected `log`, `nginx`, `sdk` or `native`"
+                ),
             }
         }
+        let both = variant.nginx && variant.front == Front::Sdk;
+        ensure!(!both, "--features: the SDK has all callbacks, leave out `nginx`");
         Ok(variant)
     }
 
     /// Every variant in the ledger: fronts and features, `policies/*.toml`, the SDK baseline.
     pub fn all(root: &Path) -> Result<Vec<Self>> {
-        let mut all =
-            vec![Self::default(), Self::log(), Self::sdk(), Self::sdk_log(), Self::baseline()];
+        let mut all = vec![
+            Self::default(),
+            Self::log(),
+            Self::nginx(),
+            Self::sdk(),
+            Self::sdk_log(),
+            Self::baseline(),
+        ];
         for variant in Self::policies(root)? {
             let name = variant.name();
             ensure!(all.iter().all(|v| v.name() != name), "policies/{name}.toml: name is taken");
@@ -133,7 +150,8 @@ impl Variant {
     /// The contract of the artifact; `None` for a front without one.
     pub fn contract(&self, root: &Path) -> Result<Option<Contract>> {
         let policy = self.policy(root)?;
-        Ok((self.front == Front::Abi).then(|| Contract::of(&policy, self.log)))
+        let contract = Contract { nginx: self.nginx, ..Contract::of(&policy, self.log) };
+        Ok((self.front == Front::Abi).then_some(contract))
     }
 
     pub(super) fn package(&self) -> &'static str {
@@ -141,8 +159,9 @@ impl Variant {
     }
 
     pub(super) fn features(&self) -> Vec<&'static str> {
-        let sdk = (self.front == Front::Sdk).then_some("sdk");
-        sdk.into_iter().chain(self.log.then_some("log")).collect()
+        let used = [(self.front == Front::Sdk, "sdk"), (self.nginx, "nginx"), (self.log, "log")]
+            .into_iter();
+        used.filter_map(|(used, feature)| used.then_some(feature)).collect()
     }
 
     /// Whether it links Rust's standard library.
