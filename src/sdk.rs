@@ -2,8 +2,8 @@
 //!
 //! It is the portable reference for the ABI front, and the starting point for a gate that needs other
 //! callbacks. The SDK needs an allocator, an object per request and a vector of headers per denial;
-//! this code allocates nothing else. The SDK cannot pass `details`, and it panics on a status that no
-//! host returns for these calls.
+//! this code allocates nothing else. It knows none of the policy's options (`gate build` refuses them), and it
+//! panics on a status that no host returns for these calls.
 
 use std::boxed::Box;
 

@@ -65,11 +65,13 @@ fn each_policy_answers_as_it_says() {
         for value in &policy.values {
             assert!(is_upstream(&get(value)), "{value}");
         }
-        assert_eq!(difference(&policy, &get("something else")), None);
+        let other = get("something else");
+        assert_eq!(difference(&policy, &other).is_none(), policy.enforce, "{other:?}");
+        assert_eq!(is_upstream(&other), !policy.enforce);
     }
     let log = envoy.stop().unwrap();
-    for Policy { deny, .. } in policies().iter().map(policy).filter(|p| !p.deny.details.is_empty())
-    {
+    let denied = |p: &Policy| p.enforce && !p.deny.details.is_empty();
+    for Policy { deny, .. } in policies().iter().map(policy).filter(denied) {
         let line = format!("access log: {} {}", deny.status, deny.details);
         assert!(log.contains(&line), "{line} is not in\n{log}");
     }

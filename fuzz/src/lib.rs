@@ -3,6 +3,7 @@
 //! `cargo fuzz` runs them with libFuzzer; `tests/corpus.rs` runs them on the committed inputs.
 
 pub mod decision;
+pub mod except;
 pub mod module;
 pub mod policy;
 
@@ -11,12 +12,13 @@ use std::path::Path;
 use arbitrary::{Arbitrary, Unstructured};
 
 /// The targets, by the names of their folders and programs.
-pub const TARGETS: [&str; 3] = ["decision", "module", "policy"];
+pub const TARGETS: [&str; 4] = ["decision", "except", "module", "policy"];
 
 /// Runs a target.
 pub fn run(target: &str, input: &[u8]) {
     match target {
         "decision" => decision::fuzz(input),
+        "except" => except::fuzz(input),
         "module" => _ = module::live(input),
         "policy" => _ = policy::check(&String::from_utf8_lossy(input)),
         _ => panic!("no target {target}"),

@@ -159,7 +159,7 @@ impl Gate {
         let case = format!("{reply:?}");
         let outcome = vm.request_with(reply).expect("no trap");
         assert_eq!(outcome.action, if passes { CONTINUE } else { PAUSE }, "{case}");
-        let response = answered.then(|| LocalResponse::of(&self.policy));
+        let response = answered.then(|| LocalResponse::of(&self.policy, None));
         assert_eq!(outcome.response, response, "{case}");
         assert_eq!(outcome.log, log, "{case}");
         assert_eq!(outcome.asked, [(0, self.policy.header.clone().into())]);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use header_gate_host::pairs;
 use header_gate_policy::Policy;
-use syn::{Expr, Item, Lit};
+use syn::{Expr, Item, Lit, UnOp};
 
 /// The memory of a module, which no policy may outgrow.
 const PAGE: usize = 64 * 1024;
@@ -54,7 +54,7 @@ fn check_constants(policy: &Policy) {
     let file = syn::parse_file(&source).expect("Rust");
     let constants: Vec<_> = file.items.iter().map(constant).collect();
 
-    let Policy { header, values, deny, .. } = policy;
+    let Policy { header, values, deny, except, .. } = policy;
     let longest = values.iter().map(String::len).max().expect("a value");
     let text = |text: &str| vec![text.as_bytes().to_vec()];
     let pairs = |pairs: &[(String, String)]| -> Vec<_> {
@@ -70,6 +70,20 @@ fn check_constants(policy: &Policy) {
         ("HEADERS_SERIALIZED", vec![policy.serialized_headers()]),
         ("BODY", text(&deny.body)),
         ("DETAILS", text(&deny.details)),
+        (
+            "MISSING_DETAILS",
+            deny.missing_details.iter().flat_map(|details| text(details)).collect(),
+        ),
+        (
+            "GRPC_STATUS",
+            text(&deny.grpc_status.map_or("-1".to_owned(), |status| status.to_string())),
+        ),
+        ("REMOVE", text(&policy.remove.to_string())),
+        ("COUNT", text(&policy.count.to_string())),
+        ("ENFORCE", text(&policy.enforce.to_string())),
+        ("PREFLIGHT", text(&except.preflight.to_string())),
+        ("METHODS", except.methods.iter().flat_map(|method| text(method)).collect()),
+        ("PATHS", except.paths.iter().flat_map(|path| text(path)).collect()),
         ("RESPONSE", pairs(&policy.response())),
         ("GRPC_RESPONSE", pairs(&policy.grpc_response())),
         ("DENIAL", text(&policy.denial())),
@@ -84,9 +98,16 @@ fn literals(expression: &Expr) -> Vec<Vec<u8>> {
             Lit::Int(number) => vec![number.base10_digits().into()],
             Lit::Str(text) => vec![text.value().into()],
             Lit::ByteStr(bytes) => vec![bytes.value()],
+            Lit::Bool(truth) => vec![truth.value.to_string().into()],
             _ => panic!("neither a number nor a text"),
         },
+        Expr::Unary(negated) if matches!(negated.op, UnOp::Neg(_)) => {
+            literals(&negated.expr).into_iter().map(|number| [b"-", &number[..]].concat()).collect()
+        }
         Expr::Unary(dereferenced) => literals(&dereferenced.expr),
+        // `None` and `Some`.
+        Expr::Path(_) => vec![],
+        Expr::Call(some) => some.args.iter().flat_map(literals).collect(),
         Expr::Array(list) => list.elems.iter().flat_map(literals).collect(),
         Expr::Tuple(list) => list.elems.iter().flat_map(literals).collect(),
         _ => panic!("neither a literal nor a list"),
@@ -95,12 +116,15 @@ fn literals(expression: &Expr) -> Vec<Vec<u8>> {
 
 /// Everything that a module with this policy and log lines keeps in memory fits into its page.
 fn check_memory(policy: &Policy) {
-    let Policy { header, values, deny, .. } = policy;
+    let Policy { header, values, deny, except, .. } = policy;
     // The null address, the lent image, the images of the accepted values, and the value's address.
     let images = 8 + 8 * policy.words() * (1 + values.len()) + 8;
-    let denial = policy.serialized_headers().len() + deny.body.len() + deny.details.len();
+    let details = deny.details.len() + deny.missing_details.as_ref().map_or(0, String::len);
+    let denial = policy.serialized_headers().len() + deny.body.len() + details;
+    // With the names of the headers that are asked for, and of the counters.
+    let options = except.methods.iter().chain(&except.paths).map(String::len).sum::<usize>() + 256;
     // A context's number and a prefix in front of each of two lines.
     let lines = 2 * 24 + "on_http_request_headers".len() + policy.denial().len();
-    let memory = images + header.len() + denial + lines;
+    let memory = images + header.len() + denial + options + lines;
     assert!(memory <= PAGE, "{memory} bytes");
 }

@@ -41,7 +41,7 @@ pub fn policy(variant: &Variant) -> Policy {
 
 /// The denial of `variant`.
 pub fn denial(variant: &Variant) -> LocalResponse {
-    let denial = LocalResponse::of(&policy(variant));
+    let denial = LocalResponse::of(&policy(variant), None);
     // The SDK cannot send details.
     let has_details = variant.contract(root()).unwrap().is_some();
     LocalResponse { details: if has_details { denial.details } else { vec![] }, ..denial }

@@ -99,26 +99,44 @@ struct Value {
     interval: Interval,
     /// The local that has the same number.
     local: Option<u32>,
-    /// What holds if the number is not 0, and if it is.
+    conditions: Option<Box<Conditions>>,
+}
+
+/// What holds if a number is not 0, and if it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Conditions {
     if_true: Vec<Condition>,
     if_false: Vec<Condition>,
 }
 
 impl From<Interval> for Value {
     fn from(interval: Interval) -> Self {
-        Self { interval, local: None, if_true: Vec::new(), if_false: Vec::new() }
+        Self { interval, local: None, conditions: None }
+    }
+}
+
+impl Value {
+    /// A number about which this is known.
+    fn new(interval: Interval, if_true: Vec<Condition>, if_false: Vec<Condition>) -> Self {
+        let known = !(if_true.is_empty() && if_false.is_empty());
+        let conditions = known.then(|| Box::new(Conditions { if_true, if_false }));
+        Self { conditions, ..interval.into() }
+    }
+
+    fn conditions(&mut self) -> Conditions {
+        self.conditions.take().map_or_else(Conditions::default, |conditions| *conditions)
     }
 }
 
 /// A point of the execution of one function.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct State {
     locals: Vec<Interval>,
     stack: Vec<Value>,
     /// Instructions so far, on the longest path.
     count: u64,
-    /// The imported functions that every path has called.
-    called: BTreeSet<u32>,
+    /// The imported functions that every path has called, a bit for each of the first 64.
+    called: u64,
 }
 
 impl State {
@@ -145,15 +163,17 @@ impl State {
                 other.interval = other.interval.meet(now).unwrap_or(other.interval);
             }
             let keeps = |c: &Condition| c.sides.iter().all(|(side, _)| *side != Some(local));
-            other.if_true.retain(keeps);
-            other.if_false.retain(keeps);
+            if let Some(conditions) = &mut other.conditions {
+                conditions.if_true.retain(keeps);
+                conditions.if_false.retain(keeps);
+            }
         }
         self.locals[local as usize] = value.interval;
     }
 
     /// The state if all of this holds; none if it cannot.
-    fn assume(mut self, conditions: &[Condition]) -> Option<Self> {
-        for Condition { relation, sides } in conditions {
+    fn assume(mut self, conditions: &[Condition], own: &Condition) -> Option<Self> {
+        for Condition { relation, sides } in conditions.iter().chain([own]) {
             let now = |(local, interval): (Option<u32>, Interval)| match local {
                 Some(local) => interval.meet(self.locals[local as usize]),
                 None => Some(interval),
@@ -195,7 +215,7 @@ impl State {
             }
         }
         self.count = self.count.max(other.count);
-        self.called.retain(|import| other.called.contains(import));
+        self.called &= other.called;
         self
     }
 }
@@ -246,7 +266,7 @@ pub(crate) fn execute(module: &Module<'_>, function: &Function) -> Execution {
     let index = function.index as usize - module.imports.len();
     let code = &module.code[index];
     let stack = code.params.iter().map(|width| width.any().into()).collect();
-    let state = State { locals: Vec::new(), stack, count: 0, called: BTreeSet::new() };
+    let state = State { locals: Vec::new(), stack, count: 0, called: 0 };
     let execution = Execution::default();
     let mut machine =
         Machine { module, calls: Vec::new(), state: Some(state), steps: 0, most: 0, execution };
@@ -259,7 +279,7 @@ pub(crate) fn execute(module: &Module<'_>, function: &Function) -> Execution {
     let mut execution = machine.execution;
     if let Some(mut state) = machine.state {
         execution.result = (code.results > 0).then(|| state.pop().interval);
-        execution.always_reached = state.called;
+        execution.always_reached = (0..64).filter(|bit| state.called >> bit & 1 == 1).collect();
     }
     execution.most = machine.most;
     execution
@@ -419,7 +439,8 @@ impl<'a> Machine<'a> {
     /// The states after a condition, if it is not 0 and if it is.
     fn branch(&mut self) -> [Option<State>; 2] {
         let Some(mut state) = self.state.take() else { return [None, None] };
-        let condition = state.pop();
+        let mut condition = state.pop();
+        let Conditions { if_true, if_false } = condition.conditions();
         let zero = Interval::point(0);
         let is_zero = condition.interval.meet(zero).is_some();
         let is_other = condition.interval != zero;
@@ -427,13 +448,11 @@ impl<'a> Machine<'a> {
             relation,
             sides: [(condition.local, condition.interval), (None, zero)],
         };
-        let with = |conditions: &[Condition], own: Condition| {
-            let all: Vec<_> = conditions.iter().cloned().chain([own]).collect();
-            state.clone().assume(&all)
-        };
-        let taken = with(&condition.if_true, own(Relation::Ne));
-        let other = with(&condition.if_false, own(Relation::Eq));
-        [taken.filter(|_| is_other), other.filter(|_| is_zero)]
+        // Most conditions are known: only one state is needed then.
+        let taken = is_other.then(|| if is_zero { state.clone() } else { mem::take(&mut state) });
+        let taken = taken.and_then(|state| state.assume(&if_true, &own(Relation::Ne)));
+        let other = is_zero.then_some(state);
+        [taken, other.and_then(|state| state.assume(&if_false, &own(Relation::Eq)))]
     }
 
     fn unknown(&self, what: &str) -> String {
@@ -452,7 +471,7 @@ impl<'a> Machine<'a> {
         self.execution.reached.insert(index);
         if let Some(state) = &mut self.state {
             state.stack.truncate(state.stack.len().saturating_sub(params));
-            state.called.insert(index);
+            state.called |= 1_u64.checked_shl(index).unwrap_or(0);
             if let Some(width) = result {
                 state.push(width.any());
             }

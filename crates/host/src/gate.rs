@@ -1,7 +1,7 @@
 //! Checks by a few requests that a module decides and answers as a policy says.
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use header_gate_policy::Policy;
+use header_gate_policy::{Except, Policy};
 
 use crate::{Gateway, LocalResponse, Outcome, Plugin, Reply, Vm};
 
@@ -36,34 +36,50 @@ pub fn check(wasm: &[u8], policy: &Policy) -> Result<()> {
     })
 }
 
+/// What exemptions are decided by.
+const EXCEPT: [&str; 4] = [":method", ":path", "access-control-request-method", "origin"];
+
 fn ask(vm: &mut Vm, policy: &Policy, value: Option<&[u8]>) -> Result<Outcome> {
+    let header = policy.header.as_str();
+    let field = value.map(|value| (header, value));
     // The root cause is the trap; the rest is a backtrace.
-    let outcome = vm.request(value).map_err(|error| anyhow!("{}", error.root_cause()))?;
-    for (map, key) in &outcome.asked {
+    let outcome = vm.request_of(field.as_slice());
+    let outcome = outcome.map_err(|error| anyhow!("{}", error.root_cause()))?;
+    let excepts = policy.except != Except::default();
+    for (place, (map, key)) in outcome.asked.iter().enumerate() {
         let name = String::from_utf8_lossy(key);
-        let header = &policy.header;
-        ensure!(name.eq_ignore_ascii_case(header), "it asks for {name:?}, not for {header:?}");
+        let right = name.eq_ignore_ascii_case(header);
+        let other = place > 0 && excepts && EXCEPT.contains(&&*name);
+        ensure!(right || other, "it asks for {name:?}, not for {header:?}");
         ensure!(*map == 0, "it asks map {map}, not that of the request's headers");
     }
     Ok(outcome)
 }
 
 fn passes(vm: &mut Vm, policy: &Policy, value: &[u8]) -> Result<()> {
-    ensure!(ask(vm, policy, Some(value))?.passes(), "does not pass");
+    let outcome = ask(vm, policy, Some(value))?;
+    ensure!(outcome.passes(), "does not pass");
+    let removed = policy.remove.then(|| (0, policy.header.clone().into_bytes()));
+    ensure!(outcome.removed == removed.as_slice(), "its header is not treated as `remove` says");
     Ok(())
 }
 
 fn denied(vm: &mut Vm, policy: &Policy, value: Option<&[u8]>) -> Result<()> {
-    let Outcome { action, response, .. } = ask(vm, policy, value)?;
+    let outcome = ask(vm, policy, value)?;
+    if !policy.enforce {
+        ensure!(outcome.passes(), "does not pass in a dry run");
+        return Ok(());
+    }
+    let Outcome { action, response, .. } = outcome;
     let seen = response.context("is not denied")?;
     ensure!(action != crate::CONTINUE, "is answered, and passes as well");
-    let expected = LocalResponse::of(policy);
+    let expected = LocalResponse::of(policy, value);
     let (status, grpc) = (seen.status, seen.grpc_status);
     ensure!(status == expected.status, "is denied with {status}, not {}", expected.status);
     ensure!(seen.body == expected.body, "is denied with another body");
     ensure!(seen.headers == expected.headers, "is denied with other headers");
     let [ours, policys] = [&seen, &expected].map(|it| String::from_utf8_lossy(&it.details));
     ensure!(ours == policys, "is denied with the details {ours:?}, not {policys:?}");
-    ensure!(grpc == expected.grpc_status, "is denied with gRPC status {grpc}, not the gateway's");
+    ensure!(grpc == expected.grpc_status, "is denied with gRPC status {grpc}, not the policy's");
     Ok(())
 }

@@ -66,16 +66,18 @@ pub struct LocalResponse {
 }
 
 impl LocalResponse {
-    /// The denial that `policy` describes.
+    /// The denial that `policy` describes, of a request whose header has this value.
     #[must_use]
-    pub fn of(policy: &Policy) -> Self {
+    pub fn of(policy: &Policy, value: Option<&[u8]>) -> Self {
         let deny = policy.deny.clone();
+        let missing = value.is_none_or(<[u8]>::is_empty);
+        let details = deny.missing_details.filter(|_| missing).unwrap_or(deny.details);
         Self {
             status: deny.status.into(),
-            details: deny.details.into(),
+            details: details.into(),
             headers: deny.headers.into_iter().map(|(n, v)| (n.into(), v.into())).collect(),
             body: deny.body.into(),
-            grpc_status: -1,
+            grpc_status: deny.grpc_status.map_or(-1, i32::from),
         }
     }
 }

@@ -156,17 +156,33 @@ impl Policy {
     }
 
     fn checked(text: &str) -> Result<Self, String> {
-        let mut policy: Self = toml::from_str(text).map_err(|error| locate(text, error))?;
         // serde also accepts an array with the values of the fields in order.
         let table: toml::Table = toml::from_str(text).unwrap_or_default();
         for key in ["deny", "except"] {
-            if table.get(key).is_some_and(|value| !value.is_table()) {
+            if table.get(key).is_some_and(toml::Value::is_array) {
                 return check::refuse(key, "is an array, expected a table");
             }
         }
+        let mut policy: Self = toml::from_str(text).map_err(|error| locate(text, error))?;
         policy.header.make_ascii_lowercase();
         check::check(&policy)?;
         Ok(policy)
+    }
+
+    /// The keys of the policy beyond what every front can do.
+    #[must_use]
+    pub fn options(&self) -> Vec<&'static str> {
+        let Deny { details, missing_details, grpc_status, .. } = &self.deny;
+        let used = [
+            ("remove", self.remove),
+            ("count", self.count),
+            ("enforce", !self.enforce),
+            ("except", self.except != Except::default()),
+            ("deny.details", !details.is_empty()),
+            ("deny.missing_details", missing_details.is_some()),
+            ("deny.grpc_status", grpc_status.is_some()),
+        ];
+        used.into_iter().filter_map(|(key, used)| used.then_some(key)).collect()
     }
 
     /// Size of the longest accepted value.

@@ -147,11 +147,17 @@ fn a_policy_that_does_not_fit_into_a_page_is_refused() {
         GOOD.replace(r#"["true", "yes"]"#, &format!("{list:?}"))
     };
     let name = |bytes| GOOD.replace("Allow", &long(bytes));
+    let paths = |number: usize, bytes: usize| {
+        let list: Vec<_> = (0..number).map(|i| format!("/{i:0>0$}", bytes - 1)).collect();
+        GOOD.replace("[deny]", &format!("[except]\npaths = {list:?}\n[deny]"))
+    };
     for (largest, larger, expected) in [
         (body(16 * 1024), body(16 * 1024 + 1), "`deny.body` takes 16385 bytes, at most 16384"),
         (value(2048), value(2049), "`values` takes 4098 bytes, at most 4096"),
         (pairs(584), pairs(585), "`deny.headers` takes 8194 bytes, at most 8192"),
         (values(256), values(257), "`values` has 257 items, at most 256"),
+        (paths(64, 3), paths(65, 3), "`except.paths` has 65 items, at most 64"),
+        (paths(64, 64), paths(63, 66), "`except.paths` takes 4158 bytes, at most 4096"),
         (name(256), name(257), "`header` takes 257 bytes, at most 256"),
     ] {
         parse(&largest).expect(expected);
@@ -201,6 +207,11 @@ fn constants_hold_the_policy_and_its_layout() {
         r#"pub const HEADERS_SERIALIZED: [u8; 36] = *b"\x01\x00\x00\x00\x0c\x00\x00\x00\n\x00\x00\x00Content-Type\x00text/plain\x00";"#,
         r#"pub const BODY: &str = "no\n";"#,
         "pub const DETAILS: &str = \"gate\";",
+        "pub const MISSING_DETAILS: Option<&str> = None;",
+        "pub const GRPC_STATUS: i32 = -1;",
+        "pub const REMOVE: bool = false;",
+        "pub const ENFORCE: bool = true;",
+        "pub const PATHS: [&str; 0] = [];",
     ] {
         assert!(source.contains(line), "{line}\nis not in\n{source}");
     }

@@ -2,7 +2,7 @@
 
 use wasmparser::{MemArg, Operator};
 
-use super::{BOOL, Condition, Interval, Machine, Relation, State, Value, Width};
+use super::{BOOL, Condition, Conditions, Interval, Machine, Relation, State, Value, Width};
 
 /// What an instruction on numbers does.
 enum Number {
@@ -101,34 +101,25 @@ fn number(operator: &Operator<'_>) -> Number {
 }
 
 /// The comparison of two values.
-fn compare(relation: Relation, sides: [Value; 2]) -> Value {
-    let [a, b] = &sides;
-    // Of a comparison with 0: the same conditions, or the opposite ones.
-    if let (
-        [Value { .. }, Value { interval: Interval { lo: 0, hi: 0 }, .. }],
-        Relation::Eq | Relation::Ne,
-    ) = (&sides, relation)
-        && !(a.if_true.is_empty() && a.if_false.is_empty())
-    {
-        let [if_true, if_false] = match relation {
-            Relation::Eq => [&a.if_false, &a.if_true],
-            _ => [&a.if_true, &a.if_false],
-        };
-        let interval = a.interval.compare(relation, b.interval);
-        return Value { if_true: if_true.clone(), if_false: if_false.clone(), ..interval.into() };
-    }
+fn compare(relation: Relation, [mut a, b]: [Value; 2]) -> Value {
     let interval = a.interval.compare(relation, b.interval);
-    let sides = [(a.local, a.interval), (b.local, b.interval)];
+    let equality = matches!(relation, Relation::Eq | Relation::Ne);
+    if a.conditions.is_some() && equality && b.interval == Interval::point(0) {
+        // Of a comparison with 0: the opposite conditions, or the same ones.
+        let Conditions { if_true, if_false } = a.conditions();
+        return match relation {
+            Relation::Eq => Value::new(interval, if_false, if_true),
+            _ => Value::new(interval, if_true, if_false),
+        };
+    }
     if a.local.is_none() && b.local.is_none() {
         return interval.into();
     }
+    let sides = [(a.local, a.interval), (b.local, b.interval)];
     let (opposite, exchanged) = relation.negated();
     let others = if exchanged { [sides[1], sides[0]] } else { sides };
-    Value {
-        if_true: vec![Condition { relation, sides }],
-        if_false: vec![Condition { relation: opposite, sides: others }],
-        ..interval.into()
-    }
+    let if_true = vec![Condition { relation, sides }];
+    Value::new(interval, if_true, vec![Condition { relation: opposite, sides: others }])
 }
 
 impl Machine<'_> {
@@ -215,14 +206,16 @@ impl Machine<'_> {
                     .into()
             }
             Number::And => {
-                let [mut b, a] = [state.pop(), state.pop()];
-                b.if_true.extend(a.if_true);
-                Value { if_true: b.if_true, ..a.interval.and(b.interval).into() }
+                let [mut b, mut a] = [state.pop(), state.pop()];
+                let mut if_true = b.conditions().if_true;
+                if_true.extend(a.conditions().if_true);
+                Value::new(a.interval.and(b.interval), if_true, Vec::new())
             }
             Number::Or => {
-                let [mut b, a] = [state.pop(), state.pop()];
-                b.if_false.extend(a.if_false);
-                Value { if_false: b.if_false, ..a.interval.or(b.interval).into() }
+                let [mut b, mut a] = [state.pop(), state.pop()];
+                let mut if_false = b.conditions().if_false;
+                if_false.extend(a.conditions().if_false);
+                Value::new(a.interval.or(b.interval), Vec::new(), if_false)
             }
             Number::Any(operands, width) => {
                 (0..operands).for_each(|_| drop(state.pop()));

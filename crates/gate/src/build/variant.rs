@@ -150,6 +150,10 @@ impl Variant {
     /// The contract of the artifact; `None` for a front without one.
     pub fn contract(&self, root: &Path) -> Result<Option<Contract>> {
         let policy = self.policy(root)?;
+        if let (Some(key), true) = (policy.options().first(), self.front != Front::Abi) {
+            let file = self.policy_file(root).unwrap_or_else(|| root.join(DEFAULT_POLICY));
+            bail!("{}: `{key}` is not for the SDK; leave it out, or feature `sdk`", file.display());
+        }
         let contract = Contract { nginx: self.nginx, ..Contract::of(&policy, self.log) };
         Ok((self.front == Front::Abi).then_some(contract))
     }

@@ -1,0 +1,292 @@
+//! Gates with options, as finished modules in the embedded host: what each option does, also with a host that lies.
+
+mod support;
+
+use std::fs;
+
+use header_gate_cli::build;
+use header_gate_cli::build::variant::Variant;
+use header_gate_host::Step::{Allocate, Data, Size, Write};
+use header_gate_host::{Engine, LocalResponse, OK, Outcome, Place, Plugin, Reply, Vm, gate};
+use header_gate_policy::Policy;
+use support::{module, root};
+
+const VALUE: &[u8] = b"true";
+/// An exempt path.
+const EXEMPT: &[u8] = b"/open/door";
+/// The address that refuses an allocation.
+const REFUSED: u32 = 0x7fff_0000;
+
+/// A gate that accepts `allow: true`, with these lines in front of its answer, and more in it.
+struct Gate {
+    policy: Policy,
+    module: Vec<u8>,
+    vm: Vm,
+}
+
+impl Gate {
+    fn new(options: &str, deny: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("options.toml");
+        let text = format!("header = \"allow\"\nvalues = [\"true\"]\n{options}\n");
+        fs::write(&file, format!("{text}[deny]\nstatus = 403\nbody = \"no\"\n{deny}")).unwrap();
+        let policy = Policy::read(&file).unwrap();
+        let artifact = build::artifact(root(), &Variant::default().with_policy(&file)).unwrap();
+        let module = fs::read(artifact).unwrap();
+        gate::check(&module, &policy).unwrap();
+        let vm = Plugin::new(&module).unwrap().start().unwrap();
+        Self { policy, module, vm }
+    }
+
+    #[track_caller]
+    fn passes(&mut self, outcome: Outcome) -> Outcome {
+        assert!(outcome.passes(), "{outcome:?}");
+        outcome
+    }
+
+    #[track_caller]
+    fn denies(&mut self, value: Option<&[u8]>, outcome: &Outcome) {
+        let denial = LocalResponse::of(&self.policy, value);
+        assert_eq!((outcome.action, outcome.response.as_ref()), (1, Some(&denial)), "{outcome:?}");
+    }
+
+    /// A request without the header, and with an answer to the question for the path.
+    fn path(&mut self, reply: Reply) -> Outcome {
+        self.vm.request_answered(&[(":path", reply)]).unwrap()
+    }
+}
+
+/// All values of a `u32` near a power of two.
+fn numbers() -> impl Iterator<Item = u32> {
+    (0..32).flat_map(|bit| [(1u32 << bit) - 1, 1 << bit, (1 << bit) + 1]).chain([u32::MAX])
+}
+
+#[test]
+fn a_policy_that_names_the_defaults_makes_the_module_without_options() {
+    let plain = module(&Variant::default());
+    let text = fs::read_to_string(root().join("policy.toml")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (n, options) in ["remove = false", "count = false", "enforce = true", "secret = false"]
+        .into_iter()
+        .chain(["[except]", "[except]\npreflight = false", "[except]\nmethods = []\npaths = []"])
+        .enumerate()
+    {
+        let file = folder.path().join(format!("{n}.toml"));
+        fs::write(&file, text.replace("[deny]", &format!("{options}\n[deny]"))).unwrap();
+        let variant = Variant::default().with_policy(&file);
+        assert!(module(&variant) == plain, "{options} changes the module");
+    }
+}
+
+#[test]
+fn removal_takes_the_header_off_and_a_host_that_refuses_it_denies() {
+    let mut gate = Gate::new("remove = true", "");
+    let good = gate.vm.request(Some(VALUE)).unwrap();
+    assert_eq!(gate.passes(good).removed, [(0, b"allow".to_vec())]);
+    let bad = gate.vm.request(Some(b"TRUE")).unwrap();
+    gate.denies(Some(b"TRUE"), &bad);
+    assert!(bad.removed.is_empty());
+    for status in numbers().filter(|&status| status != OK) {
+        let reply = Reply { other_status: status, ..Reply::honest(Some(VALUE)) };
+        let outcome = gate.vm.request_with(reply).unwrap();
+        // The host refuses the answer as well.
+        assert_eq!((outcome.action, &outcome.response), (1, &None), "{status}");
+    }
+}
+
+#[test]
+fn a_dry_run_decides_and_never_answers() {
+    let mut gate = Gate::new("enforce = false\ncount = true", "");
+    for (value, _) in [(Some(VALUE), 0), (Some(b"TRUE"), 1), (None, 2)] {
+        let outcome = gate.vm.request(value).unwrap();
+        gate.passes(outcome);
+    }
+    let counted =
+        [("header_gate.allowed".to_owned(), 1), ("header_gate.shadow_denied".to_owned(), 2)];
+    assert_eq!(gate.vm.metrics(), counted);
+    let text = String::from_utf8_lossy(&gate.module).into_owned();
+    assert!(!text.contains("proxy_send_local_response"), "it could answer");
+}
+
+#[test]
+fn counters_are_defined_once_and_a_host_that_refuses_them_changes_no_decision() {
+    let mut gate = Gate::new("count = true\n[except]\npaths = [\"/open/*\"]", "");
+    for (headers, times) in [
+        (&[("allow", VALUE)][..], 3),
+        (&[("allow", b"TRUE")], 2),
+        (&[(":path", EXEMPT)], 4),
+        (&[(":path", b"/closed")], 1),
+    ] {
+        (0..times).for_each(|_| _ = gate.vm.request_of(headers).unwrap());
+    }
+    let counted = |counts: [u64; 3]| {
+        let names = ["header_gate.allowed", "header_gate.exempt", "header_gate.denied"];
+        names.map(str::to_owned).into_iter().zip(counts).collect::<Vec<_>>()
+    };
+    assert_eq!(gate.vm.metrics(), counted([3, 4, 3]));
+    // The host refuses to count, and to answer.
+    for status in numbers().filter(|&status| status != OK) {
+        let with = |reply| Reply { other_status: status, ..reply };
+        let good = gate.vm.request_with(with(Reply::honest(Some(VALUE)))).unwrap();
+        gate.passes(good);
+        let bad = gate.vm.request_with(with(Reply::honest(None))).unwrap();
+        assert_eq!(bad.action, 1);
+    }
+    assert_eq!(gate.vm.metrics(), counted([3, 4, 3]));
+    // The host refuses the counters, and the numbers that it did not give are not used.
+    let refuses = Reply { other_status: 12, ..Reply::default() };
+    gate.vm = Plugin::new(&gate.module).unwrap().start_with_reply(refuses).unwrap();
+    let good = gate.vm.request(Some(VALUE)).unwrap();
+    gate.passes(good);
+    let bad = gate.vm.request(None).unwrap();
+    gate.denies(None, &bad);
+    assert!(gate.vm.metrics().is_empty());
+}
+
+#[test]
+fn details_and_grpc_status_are_the_policys() {
+    let deny = "details = \"wrong\"\nmissing_details = \"missing\"\ngrpc_status = 9\n";
+    let mut gate = Gate::new("", deny);
+    let long = vec![b'x'; 5000];
+    for (value, details) in [
+        (None, "missing"),
+        (Some(&b""[..]), "missing"),
+        (Some(b"TRUE"), "wrong"),
+        (Some(b"x"), "wrong"),
+        (Some(&long), "wrong"),
+    ] {
+        let outcome = gate.vm.request(value).unwrap();
+        let response = outcome.response.unwrap();
+        let seen = (str::from_utf8(&response.details).unwrap(), response.grpc_status);
+        assert_eq!(seen, (details, 9), "{value:?}");
+    }
+}
+
+#[test]
+fn exemptions_are_asked_for_on_the_way_to_a_denial_only() {
+    let mut gate = Gate::new(
+        "[except]\npreflight = true\nmethods = [\"HEAD\"]\npaths = [\"/open/*\", \"/healthz\"]",
+        "",
+    );
+    let method = |method: &'static str| (":method", method.as_bytes());
+    let path = |path: &'static str| (":path", path.as_bytes());
+    let [origin, asks] = [("origin", &b"a"[..]), ("access-control-request-method", b"GET")];
+    let good = gate.vm.request_of(&[("allow", VALUE), path("/")]).unwrap();
+    assert_eq!(gate.passes(good).asked.len(), 1, "a good request pays nothing");
+    for exempt in [
+        &[method("HEAD"), path("/")][..],
+        &[method("OPTIONS"), path("/"), origin, asks],
+        &[method("GET"), path("/open/door")],
+        &[method("GET"), path("/healthz?x")],
+        &[path("/healthz")],
+        // Of the size of an accepted value, which has a place of its own.
+        &[method("GET"), path("/open/"), ("allow", b"nope")],
+    ] {
+        let outcome = gate.vm.request_of(exempt).unwrap();
+        gate.passes(outcome);
+    }
+    for denied in [
+        &[method("GET"), path("/")][..],
+        &[method("OPTIONS"), path("/"), origin],
+        &[method("OPTIONS"), path("/"), asks],
+        &[method("OPTIONS"), path("/"), (origin.0, b""), asks],
+        &[method("GET"), path("/"), origin, asks],
+        &[method("head"), path("/")],
+        &[method("HEADS"), path("/")],
+        &[method("GET"), path("/open/../x")],
+        &[method("GET"), path("/open/%2e%2e/x")],
+        &[method("GET"), path("open/door")],
+        &[method("GET"), path("true")],
+        &[],
+    ] {
+        let outcome = gate.vm.request_of(denied).unwrap();
+        gate.denies(None, &outcome);
+    }
+}
+
+#[test]
+fn a_path_up_to_the_end_of_the_page_is_read_and_a_longer_one_is_not_exempt() {
+    let mut gate = Gate::new("[except]\npaths = [\"/open/*\"]", "");
+    let of = |size: usize| [b"/open/", &vec![b'x'; size - 6][..]].concat();
+    let room = (0..65_536)
+        .rev()
+        .find(|&size| gate.vm.request_of(&[(":path", &of(size.max(6)))]).unwrap().passes());
+    let room = room.unwrap();
+    assert!(room > 60_000, "{room}");
+    for size in [room, room + 1, 65_536, 100_000] {
+        let outcome = gate.vm.request_of(&[(":path", &of(size))]).unwrap();
+        assert_eq!(outcome.passes(), size <= room, "{size} bytes");
+    }
+    // Nothing else was overwritten.
+    gate::check(&gate.module, &gate.policy).unwrap();
+    let outcome = gate.vm.request_of(&[(":path", b"/closed")]).unwrap();
+    gate.denies(None, &outcome);
+    let outcome = gate.vm.request(Some(VALUE)).unwrap();
+    gate.passes(outcome);
+}
+
+#[test]
+fn a_host_that_lies_about_a_path_exempts_nothing() {
+    for engine in [Engine::Wasmtime, Engine::Wasmi] {
+        let mut gate = Gate::new("[except]\npaths = [\"/open/*\"]", "");
+        gate.vm = Plugin::in_engine(engine, &gate.module).unwrap().start().unwrap();
+        let size = EXEMPT.len() as u32;
+        let honest = Reply::honest(Some(EXEMPT));
+        let place = Place::Allocated(0);
+        let mut lies = vec![
+            Reply::default(),
+            // The right size and address of before, without memory that was lent now.
+            Reply::ok([Size(size)]),
+            Reply::ok([Allocate(size), Data(place), Size(size)]),
+            Reply::ok([Allocate(size), Write(place, EXEMPT.to_vec()), Size(size)]),
+            Reply::ok([Allocate(size), Write(place, EXEMPT.to_vec()), Data(place)]),
+            // More or less than was lent.
+            Reply::ok([Allocate(size - 1), Write(place, EXEMPT.to_vec()), Data(place), Size(size)]),
+            Reply::ok([Allocate(size + 1), Write(place, EXEMPT.to_vec()), Data(place), Size(size)]),
+            // All bytes but the first, or the first ones alone.
+            Reply::ok([
+                Allocate(size),
+                Write(place, EXEMPT[..5].to_vec()),
+                Data(place),
+                Size(size),
+            ]),
+        ];
+        lies.extend(
+            numbers().filter(|&n| n != OK).map(|status| Reply { status, ..honest.clone() }),
+        );
+        lies.extend(numbers().filter(|&n| n != size).map(|n| honest.clone().then(Size(n))));
+        lies.extend(numbers().map(|n| honest.clone().then(Data(Place::At(n)))));
+        let lent = {
+            // Where the path is put.
+            let outcome = gate.path(honest.clone());
+            gate.passes(outcome);
+            let memory = gate.vm.memory();
+            memory.windows(EXEMPT.len()).position(|bytes| bytes == EXEMPT).unwrap() as u32
+        };
+        lies.push(Reply::ok([Data(Place::At(lent)), Size(size)]));
+        for lie in lies {
+            let outcome = gate.path(honest.clone());
+            gate.passes(outcome);
+            let outcome = gate.path(lie);
+            gate.denies(None, &outcome);
+        }
+        // Nothing is lent for a path unless it is asked for.
+        for size in (5..2000).chain([65_536, u32::MAX]) {
+            assert_eq!(gate.vm.allocate(size).unwrap(), REFUSED, "{size}");
+        }
+    }
+}
+
+#[test]
+fn options_together_do_what_each_does() {
+    let options = ["remove = true", "count = true", "enforce = false"];
+    let except = ["[except]\npaths = [\"/open/*\"]", "[except]\npreflight = true"];
+    for bits in 0..1 << options.len() {
+        let used = (0..options.len()).filter(|bit| bits >> bit & 1 == 1);
+        let used: Vec<_> = used.map(|bit| options[bit]).chain([except[bits % 2]]).collect();
+        // Building and pushing check it: see `Gate::new`.
+        let mut gate = Gate::new(&used.join("\n"), "grpc_status = 7\nmissing_details = \"m\"\n");
+        let outcome = gate.vm.request_of(&[(":path", EXEMPT)]).unwrap();
+        assert_eq!(outcome.passes(), bits % 2 == 0 || !gate.policy.enforce, "{used:?}");
+    }
+}
