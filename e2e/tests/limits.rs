@@ -9,7 +9,7 @@ use std::process::Command;
 use header_gate_cli::build::variant::Variant;
 use header_gate_e2e::gateway::Answer::{Gate, Rbac, Upstream};
 use header_gate_e2e::gateway::{
-    Answer, BAD, Fields, GOOD, ask, deployed, envoy, failure, on_each_worker, probe,
+    Answer, BAD, Fields, GOOD, ask, deployed, envoy, failure, on_each_worker, probe, stat,
 };
 use header_gate_e2e::{module, root, until, virtual_machines};
 use header_gate_envoy::config::Listener;
@@ -52,8 +52,8 @@ fn folder(plugin: &[u8]) -> TempDir {
 }
 
 /// That gateway, serving with fewer virtual machines than it needs, and how many it has.
-fn starved(config: &str) -> (Envoy, u64) {
-    let folder = folder(&module(&Variant::default()));
+fn starved(config: &str, plugin: &[u8]) -> (Envoy, u64) {
+    let folder = folder(plugin);
     let size = |workers| {
         let envoy = start(config, folder.path(), "unlimited", workers);
         process_memory(envoy.pid(), "status", "VmPeak:").unwrap()
@@ -92,7 +92,8 @@ fn probed(envoy: &Envoy) -> String {
 #[test]
 fn the_gauge_and_the_probe_find_a_worker_without_its_virtual_machine() {
     let upstream = envoy(&[Listener::new("upstream")]);
-    let (gateway, active) = starved(&gateway(upstream.port("upstream").unwrap(), false));
+    let plugin = module(&Variant::default());
+    let (gateway, active) = starved(&gateway(upstream.port("upstream").unwrap(), false), &plugin);
     // The fault itself: what no worker with a gate lets pass.
     let answers = answers(&gateway, &[]);
     println!("{active} of {HEALTHY}: without the header, {answers:?}");
@@ -101,10 +102,40 @@ fn the_gauge_and_the_probe_find_a_worker_without_its_virtual_machine() {
     assert!(row.contains(" x 200, "), "{row}");
 }
 
+/// What docs/deploy.md alerts on.
+#[test]
+fn the_counters_find_a_worker_without_its_virtual_machine() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("counting.toml");
+    let policy = fs::read_to_string(root().join("policy.toml")).unwrap();
+    fs::write(&file, policy.replace("[deny]", "count = true\n[deny]")).unwrap();
+    let plugin = module(&Variant::default().with_policy(&file));
+    let upstream = envoy(&[Listener::new("upstream")]);
+    let config = gateway(upstream.port("upstream").unwrap(), false);
+    // What the gate has counted, and what the listener has.
+    let counted = |envoy: &Envoy| {
+        let stats = envoy.admin("/stats?filter=^wasmcustom.header_gate").unwrap();
+        let counts = stats.lines().filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        (counts.sum::<u64>(), stat(envoy, "http.gate.downstream_rq_completed"))
+    };
+    let (starved, _) = starved(&config, &plugin);
+    let healthy = start(&config, self::folder(&plugin).path(), "unlimited", WORKERS);
+    for envoy in [&healthy, &starved] {
+        for headers in [GOOD, &[]] {
+            answers(envoy, headers);
+        }
+    }
+    let (own, all) = counted(&healthy);
+    assert!(own == all && all > 0, "{own} of {all}");
+    let (own, all) = counted(&starved);
+    assert!(own < all && own > 0, "{own} of {all}");
+}
+
 #[test]
 fn the_fallback_filter_denies_what_a_missing_virtual_machine_lets_pass() {
     let upstream = envoy(&[Listener::new("upstream")]);
-    let (gateway, active) = starved(&gateway(upstream.port("upstream").unwrap(), true));
+    let plugin = module(&Variant::default());
+    let (gateway, active) = starved(&gateway(upstream.port("upstream").unwrap(), true), &plugin);
     for headers in BAD {
         // Not one passes, and both are needed for that.
         let answers = answers(&gateway, headers);

@@ -19,8 +19,9 @@ const INSTRUCTIONS: &str = "cost instructions";
 type Draw = fn(&Samples) -> Result<String>;
 
 /// The tables: the command that takes the samples, the document, the table's name in the markers.
-const TABLES: [(&str, &str, &str, Draw); 6] = [
+const TABLES: [(&str, &str, &str, Draw); 7] = [
     (INSTRUCTIONS, COST, "filters", cost::filters),
+    (INSTRUCTIONS, COST, "options", cost::options),
     ("cost workers", COST, "workers", cost::workers),
     ("cost load", COST, "load", cost::load),
     ("differ", ROBUSTNESS, "differ", |samples| samples.counts(OUTCOMES)),

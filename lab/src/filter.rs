@@ -25,6 +25,22 @@ pub const LOG: &str = "header-gate, feature log";
 pub const SDK: &str = "header-gate, feature sdk";
 /// The native gate.
 pub const NATIVE: &str = "header-gate, native";
+/// The plugin with options of the policy: their names, and what the policy has more.
+pub const REMOVE: &str = "`remove`";
+pub const COUNT: &str = "`count`";
+pub const EXCEPT: &str = "`except.paths` (two patterns)";
+pub const DRY_RUN: &str = "`enforce = false`";
+pub const ALL_OPTIONS: &str = "`remove`, `count`, `except`, `missing_details`";
+const OPTIONS: [(&str, &str, &str); 5] = [
+    (REMOVE, "remove = true", ""),
+    (COUNT, "count = true", ""),
+    (EXCEPT, PATTERNS, ""),
+    (DRY_RUN, "enforce = false", ""),
+    (ALL_OPTIONS, ALL, "missing_details = \"gate_no_header\""),
+];
+const PATTERNS: &str = "[except]\npaths = [\"/healthz\", \"/.well-known/acme-challenge/*\"]";
+const ALL: &str = "remove = true\ncount = true\n[except]\npreflight = true\n\
+    paths = [\"/healthz\", \"/.well-known/acme-challenge/*\"]";
 /// `benches/floor.wat`, the same rule written by hand.
 pub const FLOOR: &str = "floor (hand-written WAT)";
 /// `benches/empty.wat`, which Envoy never calls.
@@ -91,6 +107,8 @@ pub fn all(root: &Path, names: &[&'static str], plugin: Option<&Path>) -> Result
             (LOG, _) => (built(&Variant::log())?, own),
             (SDK, _) => (built(&Variant::sdk())?, own),
             (BASELINE, _) => (built(&Variant::baseline())?, own),
+            (DRY_RUN, _) => (built(&with_options(root, name)?)?, UPSTREAM),
+            (REMOVE | COUNT | EXCEPT | ALL_OPTIONS, _) => (built(&with_options(root, name)?)?, own),
             _ => bail!("unknown filter `{name}`"),
         };
         Ok(Filter { name, listener, denial })
@@ -103,6 +121,17 @@ fn folder(root: &Path) -> Result<PathBuf> {
     let folder = root.join("target/lab");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     Ok(folder)
+}
+
+/// The plugin with the committed policy and options.
+fn with_options(root: &Path, name: &str) -> Result<Variant> {
+    let place = OPTIONS.iter().position(|(other, ..)| *other == name).context("no such options")?;
+    let (_, before, more) = OPTIONS[place];
+    let text = fs::read_to_string(root.join("policy.toml")).context("policy.toml")?;
+    let text = text.replace("[deny]", &format!("{before}\n[deny]\n{more}"));
+    let file = folder(root)?.join(format!("options-{place}.toml"));
+    build::put(&file, text.as_bytes())?;
+    Ok(Variant::default().with_policy(file))
 }
 
 /// Compiles the native gate with the committed policy; returns the name that Envoy knows it by.

@@ -26,15 +26,17 @@ pub const OLDEST: &str = "1.36.2";
 pub const NEWEST: &str = "1.40.0";
 
 /// The path of the admin API with the gauges of virtual machines, one for each engine: see [`active`].
-pub const ACTIVE_PATH: &str = "/stats?filter=^wasm.envoy.wasm.runtime..*.active$";
+pub const ACTIVE_PATH: &str = "/stats?filter=^wasm.*.active$";
 
 /// The number of virtual machines in all engines, from the answer to [`ACTIVE_PATH`]. Envoy lists an engine once it
-/// has run a machine. `null` is none: it runs code that is a part of Envoy.
+/// has run a machine, without a name if the configuration names none. `null` is none: it runs code that is a part
+/// of Envoy.
 pub fn active(stats: &str) -> u64 {
     let gauges = stats.lines().filter_map(|line| {
-        let (engine, count) =
-            line.strip_prefix("wasm.envoy.wasm.runtime.")?.split_once(".active: ")?;
-        count.trim().parse::<u64>().ok().filter(|_| engine != "null")
+        let (engine, count) = line.strip_prefix("wasm.")?.split_once(".active: ")?;
+        let named = engine.strip_prefix("envoy.wasm.runtime.");
+        let runs = engine.is_empty() || named.is_some_and(|name| name != "null");
+        count.trim().parse::<u64>().ok().filter(|_| runs)
     });
     gauges.sum()
 }
@@ -269,6 +271,7 @@ mod tests {
             |engine: &str, count| format!("wasm.envoy.wasm.runtime.{engine}.active: {count}\n");
         let stats = [gauge("null", 100), gauge("v8", 4), gauge("wamr", 6)].concat();
         assert_eq!((active(&stats), active(&gauge("wasmtime", 3)), active("")), (10, 3, 0));
+        assert_eq!(active("wasm..active: 4\nwasm.other.active: 9\n"), 4);
     }
 
     #[test]

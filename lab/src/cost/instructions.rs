@@ -8,18 +8,22 @@ use header_gate_envoy::{NEWEST, install};
 
 use super::callgrind::{self, Callgrind, MODULES};
 use crate::filter::{
-    self, API_KEY, BASELINE, Client, EMPTY, FLOOR, LOG, LUA, NATIVE, NO_FILTER, OURS, RBAC,
-    Request, SDK,
+    self, ALL_OPTIONS, API_KEY, BASELINE, COUNT, Client, DRY_RUN, EMPTY, EXCEPT, FLOOR, LOG, LUA,
+    NATIVE, NO_FILTER, OURS, RBAC, REMOVE, Request, SDK,
 };
 use crate::samples::Samples;
 
-/// The groups of samples, which are also what runs in one Envoy: the comparison with other filters, and
-/// the other fronts. One process cannot hold more modules.
+/// The groups of samples, which are also what runs in one Envoy: the comparison with other filters, the other
+/// fronts, and options of the policy. One process cannot hold more modules.
 pub const FILTERS: &str = "filters";
 pub const FRONTS: &str = "fronts";
-const SETUPS: [(&str, &[&str]); 2] = [
+pub const OPTIONS: &str = "options";
+pub const MORE_OPTIONS: &str = "more options";
+const SETUPS: [(&str, &[&str]); 4] = [
     (FILTERS, &[NO_FILTER, EMPTY, OURS, FLOOR, BASELINE, NATIVE, RBAC, API_KEY, LUA]),
     (FRONTS, &[NO_FILTER, OURS, LOG, SDK]),
+    (OPTIONS, &[NO_FILTER, OURS, REMOVE, COUNT, EXCEPT]),
+    (MORE_OPTIONS, &[NO_FILTER, DRY_RUN, ALL_OPTIONS]),
 ];
 
 /// The group of what V8's code takes of the instructions in `group`.

@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 
-use super::instructions::{FILTERS, FRONTS, guest};
+use super::instructions::{FILTERS, FRONTS, MORE_OPTIONS, OPTIONS, guest};
 use super::{load, workers};
 use crate::chart::{self, Bar};
 use crate::filter::{
-    API_KEY, BASELINE, EMPTY, FLOOR, LOG, LUA, NATIVE, NO_FILTER, NO_MODULES, OURS, PATHS, RBAC,
-    SDK,
+    ALL_OPTIONS, API_KEY, BASELINE, COUNT, DRY_RUN, EMPTY, EXCEPT, FLOOR, LOG, LUA, NATIVE,
+    NO_FILTER, NO_MODULES, OURS, PATHS, RBAC, REMOVE, SDK,
 };
 use crate::samples::{Samples, median, spread};
 use crate::table::{markdown, thousands};
@@ -56,6 +56,26 @@ pub fn filters(samples: &Samples) -> Result<String> {
         rows.push(row);
     }
     Ok(markdown(&head, rows))
+}
+
+/// What options of the policy add.
+pub fn options(samples: &Samples) -> Result<String> {
+    let [allow, wrong, missing] = PATHS;
+    let head = ["instructions added", allow, wrong, missing];
+    let rows = [
+        (OPTIONS, OURS, "no options"),
+        (OPTIONS, REMOVE, REMOVE),
+        (OPTIONS, COUNT, COUNT),
+        (OPTIONS, EXCEPT, EXCEPT),
+        (MORE_OPTIONS, DRY_RUN, DRY_RUN),
+        (MORE_OPTIONS, ALL_OPTIONS, ALL_OPTIONS),
+    ];
+    let row = |(group, filter, name): (&str, &str, &str)| {
+        let added = |path| Ok(spread(added(samples, group, filter, path)?, thousands));
+        let cells: Result<Vec<_>> = PATHS.into_iter().map(added).collect();
+        Ok([vec![name.to_owned()], cells?].concat())
+    };
+    Ok(markdown(&head, rows.into_iter().map(row).collect::<Result<Vec<_>>>()?))
 }
 
 /// The highest ratio that the documents claim, of what the plugin adds to what another filter adds.
