@@ -14,6 +14,8 @@
 
 #![allow(unsafe_code)]
 
+mod count;
+
 use core::ffi::{CStr, c_char, c_void};
 use core::{ptr, slice};
 
@@ -21,8 +23,8 @@ use crate::RULE;
 use crate::decision::Value;
 use crate::except::{has_method, has_path};
 use crate::policy::{
-    BODY, COUNT, DETAILS, ENFORCE, GRPC_RESPONSE, HEADER, METHODS, MISSING_DETAILS, PATHS,
-    PREFLIGHT, REMOVE, RESPONSE, STATUS,
+    BODY, DETAILS, ENFORCE, GRPC_RESPONSE, HEADER, METHODS, MISSING_DETAILS, PATHS, PREFLIGHT,
+    REMOVE, RESPONSE, STATUS,
 };
 
 /// Envoy warns in its log if its ABI has another version; it refuses a module that lacks an event.
@@ -83,36 +85,10 @@ impl<const N: usize> Headers<N> {
 static HEADERS: Headers<{ RESPONSE.len() }> = Headers::of(RESPONSE);
 static GRPC_HEADERS: Headers<{ GRPC_RESPONSE.len() }> = Headers::of(GRPC_RESPONSE);
 
-/// Counters in Envoy's statistics: a byte with Envoy's number for each of these, from the lowest one on; 0 for one
-/// that the policy has no use for, or that Envoy refused.
-type Counters = usize;
-const ALLOWED: u32 = 0;
-const DENIED: u32 = 8;
-const EXEMPT: u32 = 16;
-const SHADOW_DENIED: u32 = 24;
-/// Makes a pointer of the numbers that is not null.
-const NOT_NULL: Counters = 1 << 32;
-
 /// `envoy_dynamic_module_type_http_filter_envoy_ptr`: the request, as Envoy knows it.
 type Request = *mut c_void;
 
 unsafe extern "C" {
-    fn envoy_dynamic_module_callback_http_filter_config_define_counter(
-        config: *mut c_void,
-        name: Buffer,
-        label_names: *const Buffer,
-        label_names_size: usize,
-        counter: *mut usize,
-    ) -> u32;
-
-    fn envoy_dynamic_module_callback_http_filter_increment_counter(
-        request: Request,
-        counter: usize,
-        label_values: *const Buffer,
-        label_values_size: usize,
-        value: u64,
-    ) -> u32;
-
     fn envoy_dynamic_module_callback_http_set_header(
         request: Request,
         map: u32,
@@ -165,19 +141,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
     _name: Buffer,
     _settings: Buffer,
 ) -> *const c_void {
-    let mut counters = NOT_NULL;
-    if COUNT {
-        counters |= define(config, c"header_gate.allowed", ALLOWED);
-        if EXCEPTS {
-            counters |= define(config, c"header_gate.exempt", EXEMPT);
-        }
-        counters |= if ENFORCE {
-            define(config, c"header_gate.denied", DENIED)
-        } else {
-            define(config, c"header_gate.shadow_denied", SHADOW_DENIED)
-        };
-    }
-    ptr::without_provenance(counters)
+    ptr::without_provenance(count::define_all(config))
 }
 
 /// A request arrives. Envoy answers it with an error if this is a null pointer.
@@ -200,18 +164,18 @@ extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
     let accepted = value_of(request, HEADER, |size| RULE.accepts_size(size))
         .is_some_and(|value| RULE.accepts(&Value::of(value)));
     if accepted && (!REMOVE || remove(request)) {
-        count(request, counters, ALLOWED);
+        count::add(request, counters, count::ALLOWED);
         return CONTINUE;
     }
     if EXCEPTS && is_exempt(request) {
-        count(request, counters, EXEMPT);
+        count::add(request, counters, count::EXEMPT);
         return CONTINUE;
     }
     if !ENFORCE {
-        count(request, counters, SHADOW_DENIED);
+        count::add(request, counters, count::SHADOW_DENIED);
         return CONTINUE;
     }
-    count(request, counters, DENIED);
+    count::add(request, counters, count::DENIED);
     deny(request);
     STOP_ITERATION
 }
@@ -243,43 +207,6 @@ fn remove(request: Request) -> bool {
             Buffer::of(HEADER),
             Buffer::NONE,
         )
-    }
-}
-
-/// Defines a counter; what it adds to [`Counters`].
-fn define(config: *mut c_void, name: &'static CStr, place: u32) -> Counters {
-    let (mut counter, bytes) = (0, name.to_bytes());
-    let name = Buffer { ptr: bytes.as_ptr(), length: bytes.len() };
-    // SAFETY: `config` is what Envoy passed to the event that runs; the name is a constant, there are no labels,
-    // and the result is a local.
-    let result = unsafe {
-        envoy_dynamic_module_callback_http_filter_config_define_counter(
-            config,
-            name,
-            ptr::null(),
-            0,
-            &raw mut counter,
-        )
-    };
-    let known = result == 0 && counter < usize::from(u8::MAX);
-    if known { (counter + 1) << place } else { 0 }
-}
-
-/// Adds one to a counter, if the policy counts.
-fn count(request: Request, counters: Counters, place: u32) {
-    let counter = counters >> place & usize::from(u8::MAX);
-    if COUNT && counter != 0 {
-        // SAFETY: `request` is what Envoy passed to the event that runs; there are no labels. A count that Envoy
-        // refuses is lost, and the decision unchanged.
-        let _ = unsafe {
-            envoy_dynamic_module_callback_http_filter_increment_counter(
-                request,
-                counter - 1,
-                ptr::null(),
-                0,
-                1,
-            )
-        };
     }
 }
 

@@ -9,14 +9,14 @@ use crate::policy::VALUES;
 
 /// What Envoy returns for a header.
 #[derive(Clone, Copy)]
-struct Found {
+struct Returned {
     found: bool,
     value: Option<&'static [u8]>,
     size: usize,
     count: usize,
 }
 
-impl Found {
+impl Returned {
     const NOTHING: Self = Self { found: false, value: None, size: 0, count: 0 };
 
     const fn value(value: &'static [u8]) -> Self {
@@ -26,8 +26,8 @@ impl Found {
 
 /// What Envoy returns for the policy's header and for `content-type`, and what it was told to send.
 struct Envoy {
-    header: Found,
-    content_type: Found,
+    header: Returned,
+    content_type: Returned,
     sent: Vec<Sent>,
 }
 
@@ -38,8 +38,11 @@ enum Sent {
     Response(u32, Vec<(Vec<u8>, Vec<u8>)>, Vec<u8>, Vec<u8>),
 }
 
-static ENVOY: Mutex<Envoy> =
-    Mutex::new(Envoy { header: Found::NOTHING, content_type: Found::NOTHING, sent: Vec::new() });
+static ENVOY: Mutex<Envoy> = Mutex::new(Envoy {
+    header: Returned::NOTHING,
+    content_type: Returned::NOTHING,
+    sent: Vec::new(),
+});
 
 /// The bytes of a buffer that the module passed.
 fn bytes(buffer: Buffer) -> Vec<u8> {
@@ -117,7 +120,7 @@ extern "C" fn envoy_dynamic_module_callback_http_send_response(
 }
 
 /// The decision on a request, and what was sent.
-fn decide(header: Found, content_type: Found) -> (u32, Vec<Sent>) {
+fn decide(header: Returned, content_type: Returned) -> (u32, Vec<Sent>) {
     /// One request at a time.
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -147,31 +150,31 @@ fn denial() -> Vec<Sent> {
 #[test]
 fn each_accepted_value_passes_and_nothing_is_sent() {
     for value in VALUES {
-        assert_eq!(decide(Found::value(value), Found::NOTHING), (CONTINUE, Vec::new()));
-        let repeated = Found { count: 2, ..Found::value(value) };
-        assert_eq!(decide(repeated, Found::NOTHING).0, CONTINUE, "the first value decides");
+        assert_eq!(decide(Returned::value(value), Returned::NOTHING), (CONTINUE, Vec::new()));
+        let repeated = Returned { count: 2, ..Returned::value(value) };
+        assert_eq!(decide(repeated, Returned::NOTHING).0, CONTINUE, "the first value decides");
     }
 }
 
 #[test]
 fn whatever_else_envoy_returns_is_denied() {
     let value = VALUES[0];
-    let right = Found::value(value);
+    let right = Returned::value(value);
     let mut altered = value.to_vec();
     altered[0] ^= 1;
     assert!(!VALUES.contains(&&altered[..]));
     for (found, about) in [
-        (Found::NOTHING, "no header"),
-        (Found { found: false, ..right }, "not found, and yet a value"),
-        (Found { value: None, ..right }, "a null pointer"),
-        (Found { count: 0, ..right }, "found no times"),
-        (Found { size: value.len() - 1, ..right }, "a shorter value"),
-        (Found { size: 0, ..right }, "an empty value"),
-        (Found { size: usize::MAX, ..right }, "a size that no value has"),
-        (Found::value(altered.leak()), "a wrong value of the same size"),
-        (Found::value(b"a value that no policy of this repository accepts"), "another value"),
+        (Returned::NOTHING, "no header"),
+        (Returned { found: false, ..right }, "not found, and yet a value"),
+        (Returned { value: None, ..right }, "a null pointer"),
+        (Returned { count: 0, ..right }, "found no times"),
+        (Returned { size: value.len() - 1, ..right }, "a shorter value"),
+        (Returned { size: 0, ..right }, "an empty value"),
+        (Returned { size: usize::MAX, ..right }, "a size that no value has"),
+        (Returned::value(altered.leak()), "a wrong value of the same size"),
+        (Returned::value(b"a value that no policy of this repository accepts"), "another value"),
     ] {
-        assert_eq!(decide(found, Found::NOTHING), (STOP_ITERATION, denial()), "{about}");
+        assert_eq!(decide(found, Returned::NOTHING), (STOP_ITERATION, denial()), "{about}");
     }
 }
 
@@ -179,16 +182,16 @@ fn whatever_else_envoy_returns_is_denied() {
 fn a_grpc_call_is_denied_in_grpcs_form() {
     let grpc = [Sent::Headers(owned(&GRPC_RESPONSE), true)];
     for media_type in ["application/grpc", "application/grpc+", "application/grpc+proto"] {
-        let found = Found::value(media_type.as_bytes());
-        let (status, sent) = decide(Found::NOTHING, found);
+        let found = Returned::value(media_type.as_bytes());
+        let (status, sent) = decide(Returned::NOTHING, found);
         assert_eq!((status, &sent[..]), (STOP_ITERATION, &grpc[..]), "{media_type}");
     }
     for media_type in ["", "application/grp", "application/grpc-web", "application/grpc;", "text"] {
-        let found = Found::value(media_type.as_bytes());
-        assert_eq!(decide(Found::NOTHING, found).1, denial(), "{media_type}");
+        let found = Returned::value(media_type.as_bytes());
+        assert_eq!(decide(Returned::NOTHING, found).1, denial(), "{media_type}");
     }
-    let endless = Found { size: usize::MAX, ..Found::value(GRPC) };
-    assert_eq!(decide(Found::NOTHING, endless).1, denial());
+    let endless = Returned { size: usize::MAX, ..Returned::value(GRPC) };
+    assert_eq!(decide(Returned::NOTHING, endless).1, denial());
 }
 
 #[test]

@@ -6,7 +6,9 @@
 //! possible: so a bound follows from a counter, from a size that was checked, and from a number that is divided.
 //! Memory has any contents.
 
+mod code;
 mod number;
+mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -14,61 +16,18 @@ use std::mem;
 use wasmparser::{BlockType, MemArg, Operator};
 
 use crate::functions::Function;
-use crate::interval::{BOOL, Interval, Relation, Width};
+use crate::interval::{Interval, Relation};
+pub(crate) use code::{Code, Module};
+use state::{Condition, Conditions, State, Value, joined};
 
-/// The most instructions that are executed before a function counts as unbounded.
-const LIMIT: u64 = 1 << 26;
-
-/// A function with a body.
-pub(crate) struct Code<'a> {
-    pub params: Vec<Width>,
-    /// Those that the body declares.
-    pub locals: Vec<Width>,
-    pub results: usize,
-    pub body: Vec<Operator<'a>>,
-    /// For each `block`, `loop` and `if`: where its `else` and its `end` are.
-    blocks: BTreeMap<usize, (Option<usize>, usize)>,
-}
-
-impl<'a> Code<'a> {
-    pub fn new(
-        params: Vec<Width>,
-        locals: Vec<Width>,
-        results: usize,
-        body: Vec<Operator<'a>>,
-    ) -> Self {
-        let (mut blocks, mut open) = (BTreeMap::new(), Vec::new());
-        for (at, operator) in body.iter().enumerate() {
-            match operator {
-                Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
-                    open.push((at, None));
-                }
-                Operator::Else => {
-                    if let Some((_, otherwise)) = open.last_mut() {
-                        *otherwise = Some(at);
-                    }
-                }
-                Operator::End => {
-                    if let Some((start, otherwise)) = open.pop() {
-                        blocks.insert(start, (otherwise, at));
-                    }
-                }
-                _ => {}
-            }
-        }
-        Self { params, locals, results, body, blocks }
-    }
-}
-
-/// What is known of a module.
-pub(crate) struct Module<'a> {
-    /// Number of parameters, and width of the result, of each imported function.
-    pub imports: Vec<(usize, Option<Width>)>,
-    pub functions: &'a [Function],
-    pub code: &'a [Code<'a>],
-    /// Bytes that the memory has at least.
-    pub memory: u64,
-}
+/// How many steps are taken before a function counts as unbounded. A step is an instruction, or a number that is
+/// copied or joined.
+const LIMIT: u64 = 1 << 24;
+/// From so many exported functions on, they share the steps.
+const SHARED: u64 = 4;
+/// So many locals and operands of a function, or open calls, may be too many for the stack of an engine.
+const DEEP: usize = 1000;
+const NESTED: usize = 64;
 
 /// What all calls of a function do.
 #[derive(Clone, Debug, Default)]
@@ -82,149 +41,8 @@ pub(crate) struct Execution {
     /// The imported functions that a call may reach, and those that each call reaches.
     pub reached: BTreeSet<u32>,
     pub always_reached: BTreeSet<u32>,
-    /// What could trap, and where.
-    pub traps: BTreeSet<String>,
-}
-
-/// A comparison of two numbers, each of which may be that of a local.
-#[derive(Clone, Debug, PartialEq)]
-struct Condition {
-    relation: Relation,
-    sides: [(Option<u32>, Interval); 2],
-}
-
-/// A number on the stack.
-#[derive(Clone, Debug, PartialEq)]
-struct Value {
-    interval: Interval,
-    /// The local that has the same number.
-    local: Option<u32>,
-    conditions: Option<Box<Conditions>>,
-}
-
-/// What holds if a number is not 0, and if it is.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Conditions {
-    if_true: Vec<Condition>,
-    if_false: Vec<Condition>,
-}
-
-impl From<Interval> for Value {
-    fn from(interval: Interval) -> Self {
-        Self { interval, local: None, conditions: None }
-    }
-}
-
-impl Value {
-    /// A number about which this is known.
-    fn new(interval: Interval, if_true: Vec<Condition>, if_false: Vec<Condition>) -> Self {
-        let known = !(if_true.is_empty() && if_false.is_empty());
-        let conditions = known.then(|| Box::new(Conditions { if_true, if_false }));
-        Self { conditions, ..interval.into() }
-    }
-
-    fn conditions(&mut self) -> Conditions {
-        self.conditions.take().map_or_else(Conditions::default, |conditions| *conditions)
-    }
-}
-
-/// A point of the execution of one function.
-#[derive(Clone, Debug, Default)]
-struct State {
-    locals: Vec<Interval>,
-    stack: Vec<Value>,
-    /// Instructions so far, on the longest path.
-    count: u64,
-    /// The imported functions that every path has called, a bit for each of the first 64.
-    called: u64,
-}
-
-impl State {
-    fn pop(&mut self) -> Value {
-        self.stack.pop().map_or(Width::W64.any().into(), |mut value| {
-            if let Some(local) = value.local {
-                let known = value.interval.meet(self.locals[local as usize]);
-                value.interval = known.unwrap_or(value.interval);
-            }
-            value
-        })
-    }
-
-    fn push(&mut self, value: impl Into<Value>) {
-        self.stack.push(value.into());
-    }
-
-    /// Sets a local: what was known of its former number is forgotten.
-    fn set(&mut self, local: u32, value: &mut Value) {
-        let now = self.locals[local as usize];
-        for other in self.stack.iter_mut().chain([&mut *value]) {
-            if other.local == Some(local) {
-                other.local = None;
-                other.interval = other.interval.meet(now).unwrap_or(other.interval);
-            }
-            let keeps = |c: &Condition| c.sides.iter().all(|(side, _)| *side != Some(local));
-            if let Some(conditions) = &mut other.conditions {
-                conditions.if_true.retain(keeps);
-                conditions.if_false.retain(keeps);
-            }
-        }
-        self.locals[local as usize] = value.interval;
-    }
-
-    /// The state if all of this holds; none if it cannot.
-    fn assume(mut self, conditions: &[Condition], own: &Condition) -> Option<Self> {
-        for Condition { relation, sides } in conditions.iter().chain([own]) {
-            let now = |(local, interval): (Option<u32>, Interval)| match local {
-                Some(local) => interval.meet(self.locals[local as usize]),
-                None => Some(interval),
-            };
-            let (a, b) = now(sides[0])?.narrow(*relation, now(sides[1])?)?;
-            for ((local, _), narrowed) in sides.iter().zip([a, b]) {
-                if let Some(local) = local {
-                    self.locals[*local as usize] = narrowed;
-                }
-            }
-        }
-        Some(self)
-    }
-
-    /// What is left of a value in this state.
-    fn narrowed(&self, value: &Value) -> Value {
-        let local = value.local.and_then(|local| value.interval.meet(self.locals[local as usize]));
-        Value::from(local.unwrap_or(value.interval))
-    }
-
-    /// The stack as a jump leaves it: `height` values below `arity` results.
-    fn unwound(mut self, height: usize, arity: usize) -> Self {
-        let results = self.stack.split_off(self.stack.len().saturating_sub(arity));
-        self.stack.truncate(height);
-        self.stack.extend(results);
-        self
-    }
-
-    fn join(mut self, other: &Self) -> Self {
-        for (own, other) in self.locals.iter_mut().zip(&other.locals) {
-            *own = own.join(*other);
-        }
-        for (own, other) in self.stack.iter_mut().zip(&other.stack) {
-            if own != other {
-                *own = Value {
-                    local: own.local.filter(|local| other.local == Some(*local)),
-                    ..own.interval.join(other.interval).into()
-                };
-            }
-        }
-        self.count = self.count.max(other.count);
-        self.called &= other.called;
-        self
-    }
-}
-
-fn joined(a: Option<State>, b: Option<State>) -> Option<State> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.join(&b)),
-        (a, b) => a.or(b),
-    }
+    /// What could trap, by function and instruction.
+    pub traps: BTreeMap<(usize, usize), String>,
 }
 
 /// A `block`, `loop`, `if` or function body that is open.
@@ -257,20 +75,32 @@ struct Machine<'a> {
     calls: Vec<Call>,
     state: Option<State>,
     steps: u64,
+    limit: u64,
     most: u64,
     execution: Execution,
 }
 
 /// Executes a function with a body.
 pub(crate) fn execute(module: &Module<'_>, function: &Function) -> Execution {
+    let exported = module.functions.iter().filter(|function| !function.exports.is_empty()).count();
+    let limit = (LIMIT * SHARED / exported.max(1) as u64).min(LIMIT);
     let index = function.index as usize - module.imports.len();
     let code = &module.code[index];
     let stack = code.params.iter().map(|width| width.any().into()).collect();
     let state = State { locals: Vec::new(), stack, count: 0, called: 0 };
     let execution = Execution::default();
-    let mut machine =
-        Machine { module, calls: Vec::new(), state: Some(state), steps: 0, most: 0, execution };
-    machine.enter(index);
+    let mut machine = Machine {
+        module,
+        calls: Vec::new(),
+        state: Some(state),
+        steps: 0,
+        limit,
+        most: 0,
+        execution,
+    };
+    if let Err(why) = machine.enter(index) {
+        return Execution { unbounded: Some(why), ..machine.execution };
+    }
     while !machine.calls.is_empty() {
         if let Err(why) = machine.step() {
             return Execution { unbounded: Some(why), ..machine.execution };
@@ -291,14 +121,19 @@ impl<'a> Machine<'a> {
     }
 
     fn trap(&mut self, what: &str) {
-        let place = self.function().to_string();
-        self.execution.traps.insert(format!("{what} in {place}"));
+        let message = format!("{what} in {}", self.function());
+        let place = self.calls.last().map_or((0, 0), |call| (call.function, call.at));
+        self.execution.traps.entry(place).or_insert(message);
     }
 
     /// Calls a function with the arguments on the stack.
-    fn enter(&mut self, function: usize) {
+    fn enter(&mut self, function: usize) -> Result<(), String> {
         let code = &self.module.code[function];
-        let Some(state) = &mut self.state else { return };
+        let Some(state) = &mut self.state else { return Ok(()) };
+        if code.params.len() + code.locals.len() > DEEP || self.calls.len() == NESTED {
+            let function = &self.module.functions[function];
+            return Err(format!("more than {DEEP} locals or {NESTED} open calls in {function}"));
+        }
         let arguments = state.stack.len().saturating_sub(code.params.len());
         let narrowed = |value: &Value| state.narrowed(value).interval;
         let mut locals: Vec<_> = state.stack[arguments..].iter().map(narrowed).collect();
@@ -319,6 +154,7 @@ impl<'a> Machine<'a> {
         };
         let caller = (!self.calls.is_empty()).then_some(caller);
         self.calls.push(Call { function, at: 0, frames: vec![body], caller });
+        Ok(())
     }
 
     /// Executes one instruction.
@@ -336,8 +172,8 @@ impl<'a> Machine<'a> {
         let operator = &body[call.at];
         call.at += 1;
         self.steps += 1;
-        if self.steps > LIMIT {
-            return Err(format!("more than {LIMIT} instructions, in {}", self.function()));
+        if self.steps > self.limit {
+            return Err(format!("more than {} steps, the last in {}", self.limit, self.function()));
         }
         match operator {
             Operator::Else => {
@@ -352,6 +188,9 @@ impl<'a> Machine<'a> {
                 let Some(mut state) = self.state.take() else { return Ok(()) };
                 if !matches!(operator, Operator::Block { .. } | Operator::Loop { .. }) {
                     state.count += 1;
+                }
+                if state.stack.len() > DEEP {
+                    return Err(self.unknown(&format!("more than {DEEP} operands")));
                 }
                 // A trap can end a path at any instruction.
                 self.most = self.most.max(state.count);
@@ -430,6 +269,7 @@ impl<'a> Machine<'a> {
         let frames = self.calls.last_mut().map(|call| &mut call.frames);
         if let Some(frame) = frames.and_then(|frames| frames.iter_mut().rev().nth(depth as usize)) {
             let arity = if frame.is_loop { 0 } else { frame.arity };
+            self.steps += state.as_ref().map_or(0, State::size);
             let state = state.map(|state| state.unwound(frame.height, arity));
             let label = if frame.is_loop { &mut frame.again } else { &mut frame.exit };
             *label = joined(label.take(), state);
@@ -439,6 +279,7 @@ impl<'a> Machine<'a> {
     /// The states after a condition, if it is not 0 and if it is.
     fn branch(&mut self) -> [Option<State>; 2] {
         let Some(mut state) = self.state.take() else { return [None, None] };
+        self.steps += state.size();
         let mut condition = state.pop();
         let Conditions { if_true, if_false } = condition.conditions();
         let zero = Interval::point(0);
@@ -465,8 +306,7 @@ impl<'a> Machine<'a> {
             if self.module.functions[function].recursive {
                 return Err(format!("recursion in {}", self.module.functions[function]));
             }
-            self.enter(function);
-            return Ok(());
+            return self.enter(function);
         };
         self.execution.reached.insert(index);
         if let Some(state) = &mut self.state {

@@ -137,7 +137,7 @@ impl Interval {
         let (relation, swapped) = relation.negated();
         let fails =
             if swapped { other.narrow(relation, self) } else { self.narrow(relation, other) };
-        Interval { lo: (!fails.is_some()).into(), hi: holds.into() }
+        Interval { lo: fails.is_none().into(), hi: holds.into() }
     }
 
     /// What is left of both sides if the relation holds; none if it cannot.

@@ -272,7 +272,7 @@ impl<'a> Reader<'a> {
         let module = execute::Module { imports, functions, code: &code, memory };
         for function in functions.iter().filter(|function| names.contains_key(&function.index)) {
             let execution = execute::execute(&module, function);
-            properties.traps.extend(execution.traps.iter().cloned());
+            properties.traps.extend(execution.traps.values().cloned());
             for name in &function.exports {
                 let bound = match &execution.unbounded {
                     None => Bound::Instructions(execution.most),

@@ -89,12 +89,72 @@ fn the_bound_of_a_function_is_its_longest_path() {
 }
 
 #[test]
-fn a_long_chain_of_calls_does_not_overflow_the_stack() {
-    let chain: String = (2..20_000).map(|next| format!("(func (call {next}))")).collect();
-    let chain = format!("(module (func (export \"malloc\") (call 1)) {chain} (func nop))");
-    let properties = properties(&chain);
-    assert_eq!(properties.paths["malloc"], Bound::Instructions(20_000));
+fn a_long_chain_of_calls_has_no_bound_and_does_not_overflow_the_stack() {
+    let chain = |length: u32| {
+        let chain: String = (2..length).map(|next| format!("(func (call {next}))")).collect();
+        properties(&format!("(module (func (export \"malloc\") (call 1)) {chain} (func nop))"))
+    };
+    assert_eq!(chain(64).paths["malloc"], Bound::Instructions(64));
+    let properties = chain(20_000);
+    let why = "more than 1000 locals or 64 open calls in function 64".to_owned();
+    assert_eq!(properties.paths["malloc"], Bound::Unbounded(why));
     assert!(properties.functions.iter().all(|function| !function.recursive));
+}
+
+/// Each would take for ever, or all memory, without a limit.
+#[test]
+fn the_work_is_limited() {
+    let twice: String = (1..60).map(|i| format!("(func (call {i}) (call {i}))")).collect();
+    let locals = "i32 ".repeat(900);
+    let exports: String =
+        (0..1000).map(|i| format!("(func (export \"{i}\") (local i32) {FOR_EVER})")).collect();
+    for (module, expected) in [
+        (format!("{twice} (func) (export \"malloc\" (func 0))"), "more than 16777216 steps, "),
+        (
+            format!("(func (export \"malloc\") (local {locals}) {FOR_EVER})"),
+            "more than 16777216 steps, ",
+        ),
+        (
+            format!("(func (export \"malloc\") (local {locals} {locals}))"),
+            "more than 1000 locals or 64 open calls in function 0",
+        ),
+        (
+            format!(
+                "(func (export \"malloc\") {} {})",
+                "i32.const 0 ".repeat(2000),
+                "drop ".repeat(2000)
+            ),
+            "more than 1000 operands in function 0",
+        ),
+        // Many exports share the steps of 4.
+        (format!("{exports} (export \"malloc\" (func 0))"), "more than 67108 steps, "),
+    ] {
+        let bound = &properties(&format!("(module {module})")).paths["malloc"];
+        let right = matches!(bound, Bound::Unbounded(why) if why.starts_with(expected));
+        assert!(right, "{expected}: {bound:?}");
+    }
+    let (depth, nested) = (20_000, "block ".repeat(20_000));
+    let nested = format!("{nested} br {} {}", depth - 1, "end ".repeat(depth));
+    let nested = properties(&format!("(module (func (export \"malloc\") {nested}))"));
+    assert_eq!(nested.paths["malloc"], Bound::Instructions(1));
+}
+
+/// A counter that wraps around.
+const FOR_EVER: &str = "(loop (br_if 0 (local.tee 0 (i32.add (local.get 0) (i32.const 1)))))";
+
+#[test]
+fn a_damaged_module_is_an_error_or_has_properties() {
+    let good = wat::parse_str(GOOD).unwrap();
+    let mut valid = 0;
+    for (at, bit) in (0..good.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1 << bit;
+        if let Ok(properties) = inspect(&bytes) {
+            valid += 1;
+            let _ = properties.violations(&Contract::default());
+        }
+    }
+    assert!(valid > 100, "{valid}");
 }
 
 #[test]

@@ -37,6 +37,10 @@ pub fn run(options: Options) -> Result<()> {
         Some(violations) if !violations.is_empty() => {
             bail!("{file} breaks its contract: {}", violations.join("; "))
         }
+        Some(_) if !options.json => {
+            println!("{:<20}kept", "contract");
+            Ok(())
+        }
         _ => Ok(()),
     }
 }

@@ -86,16 +86,7 @@ impl LocalResponse {
 pub fn call(name: &str, guest: &mut dyn Guest, args: &[u64]) -> Result<Status> {
     guest.state().cost.host_calls += 1;
     if let (INCREMENT, &[metric, offset]) = (name, args) {
-        let status = answer(guest)?;
-        let place = (metric as u32).wrapping_sub(FIRST_METRIC);
-        let metric = guest.state().metrics.get_mut((place / METRIC_STEP) as usize);
-        return Ok(match metric {
-            Some((_, count)) if place.is_multiple_of(METRIC_STEP) => {
-                *count += if status == OK { offset } else { 0 };
-                status
-            }
-            _ => NOT_FOUND,
-        });
+        return increment(guest, metric as u32, offset);
     }
     let args: Vec<u32> = args.iter().map(|&arg| arg as u32).collect();
     match (name, &args[..]) {
@@ -136,17 +127,35 @@ pub fn call(name: &str, guest: &mut dyn Guest, args: &[u64]) -> Result<Status> {
         }
         (DEFINE, &[_kind, metric, metric_size, id]) => {
             let metric = String::from_utf8_lossy(&read(guest, metric, metric_size)?).into_owned();
-            let status = answer(guest)?;
-            if status == OK {
-                let metrics = &mut guest.state().metrics;
-                let number = FIRST_METRIC + METRIC_STEP * metrics.len() as u32;
-                metrics.push((metric, 0));
-                return Ok(write(guest, id, &number.to_le_bytes()).err().unwrap_or(OK));
-            }
-            Ok(status)
+            define(guest, metric, id)
         }
         _ => bail!("{name} has {} arguments", args.len()),
     }
+}
+
+/// Defines a metric, and writes its number to `id`.
+fn define(guest: &mut dyn Guest, metric: String, id: u32) -> Result<Status> {
+    let status = answer(guest)?;
+    if status != OK {
+        return Ok(status);
+    }
+    let metrics = &mut guest.state().metrics;
+    let number = FIRST_METRIC + METRIC_STEP * metrics.len() as u32;
+    metrics.push((metric, 0));
+    Ok(write(guest, id, &number.to_le_bytes()).err().unwrap_or(OK))
+}
+
+fn increment(guest: &mut dyn Guest, metric: u32, offset: u64) -> Result<Status> {
+    let status = answer(guest)?;
+    let place = metric.wrapping_sub(FIRST_METRIC);
+    let metric = guest.state().metrics.get_mut((place / METRIC_STEP) as usize);
+    Ok(match metric {
+        Some((_, count)) if place.is_multiple_of(METRIC_STEP) => {
+            *count += if status == OK { offset } else { 0 };
+            status
+        }
+        _ => NOT_FOUND,
+    })
 }
 
 /// Carries out the steps of the reply.

@@ -2,7 +2,9 @@
 
 use wasmparser::{MemArg, Operator};
 
-use super::{BOOL, Condition, Conditions, Interval, Machine, Relation, State, Value, Width};
+use super::Machine;
+use super::state::{Condition, Conditions, State, Value, joined};
+use crate::interval::{BOOL, Interval, Relation, Width};
 
 /// What an instruction on numbers does.
 enum Number {
@@ -39,7 +41,6 @@ fn number(operator: &Operator<'_>) -> Number {
     use Sides::{AsTheyAre, Exchanged};
     use Width::{W32, W64};
 
-    let bytes = |size: u64| Interval { lo: 0, hi: u64::MAX >> (64 - 8 * size) };
     match *operator {
         Op::I32Const { value } => N::Constant(value.cast_unsigned().into()),
         Op::I64Const { value } => N::Constant(value.cast_unsigned()),
@@ -83,6 +84,17 @@ fn number(operator: &Operator<'_>) -> Number {
         Op::MemoryGrow { .. } => N::Any(1, W32),
         Op::I32WrapI64 => N::Wrap,
         Op::I64ExtendI32U => N::Same,
+        _ => memory(operator),
+    }
+}
+
+fn memory(operator: &Operator<'_>) -> Number {
+    use Number as N;
+    use Operator as Op;
+    use Width::{W32, W64};
+
+    let bytes = |size: u64| Interval { lo: 0, hi: u64::MAX >> (64 - 8 * size) };
+    match *operator {
         Op::I32Load { memarg } | Op::I64Load32U { memarg } => N::Load(memarg, 4, bytes(4)),
         Op::I64Load { memarg } => N::Load(memarg, 8, bytes(8)),
         Op::I32Load8U { memarg } | Op::I64Load8U { memarg } => N::Load(memarg, 1, bytes(1)),
@@ -168,21 +180,53 @@ impl Machine<'_> {
                 state
             })
         };
-        self.state = super::joined(taken(first, true), taken(second, false));
+        self.state = joined(taken(first, true), taken(second, false));
         Ok(())
     }
 
     fn calculate(&mut self, operator: &Operator<'_>) -> Result<(), String> {
         let Some(mut state) = self.state.take() else { return Ok(()) };
-        let result: Value = match number(operator) {
-            Number::Constant(value) => Interval::point(value).into(),
-            Number::IsZero => compare(Relation::Eq, [state.pop(), Interval::point(0).into()]),
-            Number::Compare(relation, sides) => {
+        match number(operator) {
+            Number::Divide(result) => {
                 let [b, a] = [state.pop(), state.pop()];
+                let result = result(a.interval, b.interval);
+                if result.is_none() {
+                    self.trap("division by 0");
+                }
+                state.push(result.unwrap_or(Width::W64.any()));
+            }
+            Number::Load(argument, size, interval) => {
+                self.access(state.pop().interval, &argument, size, "load");
+                state.push(interval);
+            }
+            Number::Store(argument, size) => {
+                let [_, address] = [state.pop(), state.pop()];
+                self.access(address.interval, &argument, size, "store");
+            }
+            Number::Unknown => {
+                let name = format!("{operator:?}");
+                let name = name.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+                return Err(self.unknown(&format!("instruction {name}, which is not analysed,")));
+            }
+            number => state.calculate(number),
+        }
+        self.state = Some(state);
+        Ok(())
+    }
+}
+
+impl State {
+    /// Replaces operands by the result of an instruction that cannot trap.
+    fn calculate(&mut self, number: Number) {
+        let result: Value = match number {
+            Number::Constant(value) => Interval::point(value).into(),
+            Number::IsZero => compare(Relation::Eq, [self.pop(), Interval::point(0).into()]),
+            Number::Compare(relation, sides) => {
+                let [b, a] = [self.pop(), self.pop()];
                 compare(relation, if sides == Sides::Exchanged { [b, a] } else { [a, b] })
             }
             Number::Signed(relation, sides, width) => {
-                let [b, a] = [state.pop(), state.pop()];
+                let [b, a] = [self.pop(), self.pop()];
                 if a.interval.hi.max(b.interval.hi) > width.mask() / 2 {
                     BOOL.into()
                 } else {
@@ -190,61 +234,33 @@ impl Machine<'_> {
                 }
             }
             Number::Calculate(result, width) => {
-                let [b, a] = [state.pop(), state.pop()];
+                let [b, a] = [self.pop(), self.pop()];
                 result(a.interval, b.interval, width).into()
             }
-            Number::Divide(result) => {
-                let [b, a] = [state.pop(), state.pop()];
-                result(a.interval, b.interval)
-                    .map_or_else(
-                        || {
-                            self.trap("division by 0");
-                            Width::W64.any()
-                        },
-                        |interval| interval,
-                    )
-                    .into()
-            }
             Number::And => {
-                let [mut b, mut a] = [state.pop(), state.pop()];
+                let [mut b, mut a] = [self.pop(), self.pop()];
                 let mut if_true = b.conditions().if_true;
                 if_true.extend(a.conditions().if_true);
                 Value::new(a.interval.and(b.interval), if_true, Vec::new())
             }
             Number::Or => {
-                let [mut b, mut a] = [state.pop(), state.pop()];
+                let [mut b, mut a] = [self.pop(), self.pop()];
                 let mut if_false = b.conditions().if_false;
                 if_false.extend(a.conditions().if_false);
                 Value::new(a.interval.or(b.interval), Vec::new(), if_false)
             }
             Number::Any(operands, width) => {
-                (0..operands).for_each(|_| drop(state.pop()));
+                (0..operands).for_each(|_| drop(self.pop()));
                 width.any().into()
             }
             Number::Wrap => {
-                let interval = state.pop().interval;
+                let interval = self.pop().interval;
                 let fits = interval.hi <= Width::W32.mask();
                 if fits { interval.into() } else { Width::W32.any().into() }
             }
-            Number::Same => state.pop().interval.into(),
-            Number::Load(argument, size, interval) => {
-                self.access(state.pop().interval, &argument, size, "load");
-                interval.into()
-            }
-            Number::Store(argument, size) => {
-                let [_, address] = [state.pop(), state.pop()];
-                self.access(address.interval, &argument, size, "store");
-                self.state = Some(state);
-                return Ok(());
-            }
-            Number::Unknown => {
-                let name = format!("{operator:?}");
-                let name = name.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-                return Err(self.unknown(&format!("instruction {name}, which is not analysed,")));
-            }
+            Number::Same => self.pop().interval.into(),
+            Number::Divide(_) | Number::Load(..) | Number::Store(..) | Number::Unknown => return,
         };
-        state.push(result);
-        self.state = Some(state);
-        Ok(())
+        self.push(result);
     }
 }

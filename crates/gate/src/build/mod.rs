@@ -22,6 +22,8 @@ use variant::{DEFAULT_POLICY, Variant};
 
 /// Builds the plugin: compiles, optimises, verifies, and compares its size with ledger.toml
 ///
+/// A build with the SDK has no contract: what it can do is printed, and nothing of it verified.
+///
 /// Environment:
 ///   WASM_OPT=FILE                 this wasm-opt instead of npm's pinned one
 ///   HEADER_GATE_TOOLCHAIN=debian  Debian's Rust, with which the ledger is made
@@ -88,7 +90,8 @@ pub fn run_in(root: &Path, options: &Options) -> Result<()> {
             grown.push(format!("{name} grew: {grew}"));
             format!(", {grew}")
         });
-        lines.push(format!("{name:<20}{bytes:>6} bytes, {gzip:>6} gzip{note}"));
+        let held = if variant.contract(root)?.is_some() { "verified" } else { "no contract" };
+        lines.push(format!("{name:<20}{bytes:>6} bytes, {gzip:>6} gzip, {held}{note}"));
         built.push((wasm, properties, variant, out));
     }
     if !grown.is_empty() && !options.bless {
