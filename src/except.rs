@@ -4,7 +4,8 @@
 //! another path of it. Then what is exempt here is exempt for whoever reads the path next.
 
 /// Whether `method` is one of `methods`.
-#[inline]
+#[expect(clippy::inline_always, reason = "a slice of patterns would be passed on the stack")]
+#[inline(always)]
 #[must_use]
 pub fn has_method<const N: usize>(methods: &[&str; N], method: &[u8]) -> bool {
     let mut found = false;
@@ -14,7 +15,8 @@ pub fn has_method<const N: usize>(methods: &[&str; N], method: &[u8]) -> bool {
 
 /// Whether the path of `target` (what comes before `?` or `#`) matches one of `patterns`: equals one, or starts
 /// as one that ends in `/*`.
-#[inline]
+#[expect(clippy::inline_always, reason = "as above")]
+#[inline(always)]
 #[must_use]
 pub fn has_path<const N: usize>(patterns: &[&str; N], target: &[u8]) -> bool {
     let path = target.get(..plain(target)).unwrap_or_default();
@@ -23,7 +25,8 @@ pub fn has_path<const N: usize>(patterns: &[&str; N], target: &[u8]) -> bool {
     found
 }
 
-#[inline]
+#[expect(clippy::inline_always, reason = "what is left of a pattern is known then")]
+#[inline(always)]
 fn matches(path: &[u8], pattern: &str) -> bool {
     match pattern.as_bytes() {
         [prefix @ .., b'*'] => starts_with(path, prefix),
@@ -55,7 +58,7 @@ enum At {
 /// - `\\`, `;`, a space, a control byte, a byte beyond ASCII;
 /// - a `%` that is no escape, or an escape of `.`, `/`, `\\`, `;`, `?`, `#`, `%`, a control byte, or a byte beyond
 ///   ASCII.
-#[inline]
+#[inline(never)]
 fn plain(target: &[u8]) -> usize {
     let (mut size, mut at) = (0, At::Nowhere);
     while let Some(&byte) = target.get(size) {
@@ -79,7 +82,7 @@ fn plain(target: &[u8]) -> usize {
 }
 
 /// Whether the escape at `at` stands for a byte that is as plain as its escape.
-#[inline]
+#[inline(never)]
 fn is_plain_escape(target: &[u8], at: usize) -> bool {
     let digit = |at: usize| match target.get(at) {
         Some(digit @ b'0'..=b'9') => digit - b'0',

@@ -170,9 +170,12 @@ fn a_policy_at_every_limit_makes_a_verified_plugin() {
     let values: Vec<_> = (0..256).map(|i| format!("{i:x>16}")).collect();
     let (name, body) = ("x".repeat(256), "x".repeat(16 * 1024));
     let headers: Vec<_> = (0..584).map(|i| [format!("{i:03}"), "y".to_owned()]).collect();
+    let methods: Vec<_> = (0..64).map(|i| format!("{i:A>32}")).collect();
+    let paths: Vec<_> = (0..64).map(|i| format!("/{i:x>61}/*")).collect();
     let text = format!(
-        "header = {name:?}\nvalues = {values:?}\n[deny]\nstatus = 403\nheaders = {headers:?}\n\
-         body = {body:?}\ndetails = {name:?}\n"
+        "header = {name:?}\nvalues = {values:?}\nremove = true\ncount = true\n[except]\n\
+         preflight = true\nmethods = {methods:?}\npaths = {paths:?}\n[deny]\nstatus = 403\n\
+         headers = {headers:?}\nbody = {body:?}\ndetails = {name:?}\nmissing_details = {name:?}\n"
     );
     for variant in [Variant::default(), Variant::log()] {
         assert!(build_policy(variant, &text).len() > 16 * 1024);

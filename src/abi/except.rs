@@ -80,17 +80,22 @@ fn ask(name: &'static str) -> usize {
         let size = size.read_volatile() as usize;
         (status, size, value_data.read(), LENT.0.get().replace(NO_QUESTION))
     };
+    if status != OK || size > ROOM {
+        return 0;
+    }
     let is_lent = RULE.accepts_size(size) || size == lent;
-    let delivered = status == OK && size <= ROOM && is_lent && value_data == place(size).addr();
-    if delivered { size } else { 0 }
+    if is_lent && value_data == place(size).addr() { size } else { 0 }
 }
 
 /// Where a text of `size` bytes is: the size of an accepted value has the buffer of values.
+#[inline(never)]
 fn place(size: usize) -> *const u8 {
     if RULE.accepts_size(size) { super::lent() } else { room() }
 }
 
 /// The text that was the answer to the last question.
+#[expect(clippy::inline_always, reason = "a slice would be returned on the stack")]
+#[inline(always)]
 fn text(size: usize) -> &'static [u8] {
     // SAFETY: memory that was lent has `size` bytes, the room's or fewer; nothing writes to it while the
     // slice lives, which is until the next question.

@@ -24,7 +24,7 @@ use state::{Condition, Conditions, State, Value, joined};
 /// copied or joined.
 const LIMIT: u64 = 1 << 24;
 /// From so many exported functions on, they share the steps.
-const SHARED: u64 = 4;
+const SHARED: u64 = 16;
 /// So many locals and operands of a function, or open calls, may be too many for the stack of an engine.
 const DEEP: usize = 1000;
 const NESTED: usize = 64;
@@ -350,10 +350,12 @@ impl<'a> Machine<'a> {
             }
             Op::BrTable { targets } => {
                 if let Some(mut state) = self.state.take() {
-                    state.pop();
-                    for target in targets.targets().flatten().chain([targets.default()]) {
-                        self.jump(target, Some(state.clone()));
+                    let value = state.pop();
+                    for (number, target) in (0..).zip(targets.targets().flatten()) {
+                        self.jump(target, state.selected(&value, number));
                     }
+                    let beyond = value.interval.hi >= u64::from(targets.len());
+                    self.jump(targets.default(), beyond.then_some(state));
                 }
             }
             Op::Return => {

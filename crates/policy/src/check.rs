@@ -17,6 +17,8 @@ const HEADERS_LIMIT: usize = 8 * 1024;
 const NAME_LIMIT: usize = 256;
 /// Maximum number of exempt methods and of exempt paths: each is compared before a request is denied.
 const EXCEPT_LIMIT: usize = 64;
+/// Maximum size of an exempt method.
+const METHOD_LIMIT: usize = 32;
 /// Maximum size of all exempt paths.
 const PATHS_LIMIT: usize = 4096;
 
@@ -41,6 +43,7 @@ fn except(except: &Except) -> Result<(), String> {
     for (i, method) in methods.iter().enumerate() {
         let key = format!("except.methods[{i}]");
         token(&key, "method", method)?;
+        limit(&key, method.len(), METHOD_LIMIT)?;
         if methods[..i].contains(method) {
             return refuse(&key, "is a duplicate");
         }

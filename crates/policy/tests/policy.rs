@@ -147,6 +147,8 @@ fn a_policy_that_does_not_fit_into_a_page_is_refused() {
         GOOD.replace(r#"["true", "yes"]"#, &format!("{list:?}"))
     };
     let name = |bytes| GOOD.replace("Allow", &long(bytes));
+    let method =
+        |bytes| GOOD.replace("[deny]", &format!("[except]\nmethods = [{:?}]\n[deny]", long(bytes)));
     let paths = |number: usize, bytes: usize| {
         let list: Vec<_> = (0..number).map(|i| format!("/{i:0>0$}", bytes - 1)).collect();
         GOOD.replace("[deny]", &format!("[except]\npaths = {list:?}\n[deny]"))
@@ -156,6 +158,7 @@ fn a_policy_that_does_not_fit_into_a_page_is_refused() {
         (value(2048), value(2049), "`values` takes 4098 bytes, at most 4096"),
         (pairs(584), pairs(585), "`deny.headers` takes 8194 bytes, at most 8192"),
         (values(256), values(257), "`values` has 257 items, at most 256"),
+        (method(32), method(33), "`except.methods[0]` takes 33 bytes, at most 32"),
         (paths(64, 3), paths(65, 3), "`except.paths` has 65 items, at most 64"),
         (paths(64, 64), paths(63, 66), "`except.paths` takes 4158 bytes, at most 4096"),
         (name(256), name(257), "`header` takes 257 bytes, at most 256"),

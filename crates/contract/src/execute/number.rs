@@ -14,6 +14,8 @@ enum Number {
     Signed(Relation, Sides, Width),
     IsZero,
     Calculate(fn(Interval, Interval, Width) -> Interval, Width),
+    /// Of 32 bits. What is left of a local often selects a branch.
+    Subtract,
     /// Traps if the divisor is 0.
     Divide(fn(Interval, Interval) -> Option<Interval>),
     And,
@@ -60,7 +62,7 @@ fn number(operator: &Operator<'_>) -> Number {
         Op::I64GtS => N::Signed(Lt, Exchanged, W64),
         Op::I64GeS => N::Signed(Le, Exchanged, W64),
         Op::I32Add => N::Calculate(Interval::add, W32),
-        Op::I32Sub => N::Calculate(Interval::sub, W32),
+        Op::I32Sub => N::Subtract,
         Op::I32Mul => N::Calculate(Interval::mul, W32),
         Op::I32Shl => N::Calculate(Interval::shl, W32),
         Op::I32ShrU => N::Calculate(Interval::shr, W32),
@@ -236,6 +238,11 @@ impl State {
             Number::Calculate(result, width) => {
                 let [b, a] = [self.pop(), self.pop()];
                 result(a.interval, b.interval, width).into()
+            }
+            Number::Subtract => {
+                let [b, a] = [self.pop(), self.pop()];
+                let behind = a.local.zip(b.interval.as_point());
+                Value { behind, ..a.interval.sub(b.interval, Width::W32).into() }
             }
             Number::And => {
                 let [mut b, mut a] = [self.pop(), self.pop()];

@@ -15,6 +15,8 @@ pub struct Value {
     pub interval: Interval,
     /// The local that has the same number.
     pub local: Option<u32>,
+    /// A local, and by how much the number is less than its number (modulo 2^32).
+    pub behind: Option<(u32, u64)>,
     pub conditions: Option<Box<Conditions>>,
 }
 
@@ -27,7 +29,7 @@ pub struct Conditions {
 
 impl From<Interval> for Value {
     fn from(interval: Interval) -> Self {
-        Self { interval, local: None, conditions: None }
+        Self { interval, local: None, behind: None, conditions: None }
     }
 }
 
@@ -82,6 +84,7 @@ impl State {
                 other.local = None;
                 other.interval = other.interval.meet(now).unwrap_or(other.interval);
             }
+            other.behind = other.behind.filter(|(behind, _)| *behind != local);
             let keeps = |c: &Condition| c.sides.iter().all(|(side, _)| *side != Some(local));
             if let Some(conditions) = &mut other.conditions {
                 conditions.if_true.retain(keeps);
@@ -106,6 +109,17 @@ impl State {
             }
         }
         Some(self)
+    }
+
+    /// The state if a value of the stack is `number`; none if it cannot be.
+    pub fn selected(&self, value: &Value, number: u64) -> Option<Self> {
+        let mut state = self.clone();
+        value.interval.meet(Interval::point(number))?;
+        if let Some((local, less)) = value.behind.or(value.local.map(|local| (local, 0))) {
+            let local = &mut state.locals[local as usize];
+            *local = local.meet(Interval::point((number + less) & Width::W32.mask()))?;
+        }
+        Some(state)
     }
 
     /// What is left of a value in this state.

@@ -144,6 +144,8 @@ impl Check {
             Self::new("a byte that is not UTF-8", Some(b"\xff"), false, false),
             new("value 1, afterwards".to_owned(), values[0], true),
         ]);
+        // A dry run lets everything pass.
+        all.iter_mut().for_each(|check| check.passes |= !policy.enforce);
         all
     }
 
