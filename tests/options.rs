@@ -276,7 +276,8 @@ fn a_host_that_lies_about_a_path_exempts_nothing() {
 fn options_together_do_what_each_does() {
     let options = ["remove = true", "count = true", "enforce = false"];
     let except = ["[except]\npaths = [\"/open/*\"]", "[except]\npreflight = true"];
-    for bits in 0..1 << options.len() {
+    // Each pair of options, on and off.
+    for bits in [0b000, 0b011, 0b101, 0b110] {
         let used = (0..options.len()).filter(|bit| bits >> bit & 1 == 1);
         let used: Vec<_> = used.map(|bit| options[bit]).chain([except[bits % 2]]).collect();
         // Building and pushing check it: see `Gate::new`.

@@ -1,5 +1,6 @@
 //! The engines that run modules, and what the host needs of them.
 
+#[cfg(feature = "wasmi")]
 mod wasmi;
 mod wasmtime;
 
@@ -16,6 +17,7 @@ pub enum Engine {
     /// The same without fuel, which is faster.
     WasmtimeWithoutFuel,
     /// wasmi interprets a module, and counts fuel in its own way.
+    #[cfg(feature = "wasmi")]
     Wasmi,
 }
 
@@ -30,6 +32,7 @@ pub fn compile(engine: Engine, wasm: &[u8]) -> Result<Box<dyn Compiled>> {
     match engine {
         Engine::Wasmtime => wasmtime::compile(wasm, true),
         Engine::WasmtimeWithoutFuel => wasmtime::compile(wasm, false),
+        #[cfg(feature = "wasmi")]
         Engine::Wasmi => wasmi::compile(wasm),
     }
 }
