@@ -29,8 +29,8 @@ for target in decision except policy module; do
   mkdir -p "$found"
   printf '\n== fuzz %s\n' "$target"
   case $target in
-    module) runs=20000 ;;
-    *) runs=100000 ;;
+    module) runs=5000 ;;
+    *) runs=50000 ;;
   esac
   cargo fuzz run --features libfuzzer --sanitizer none --target-dir ../target/fuzz \
     "$target" "$found" "corpus/$target" -- \
