@@ -14,8 +14,10 @@ fn main() {
     println!("cargo::rerun-if-env-changed=HEADER_GATE_POLICY");
     println!("cargo::rustc-check-cfg=cfg(policy, values(\"count\"))");
     println!("cargo::rerun-if-changed={}", file.display());
+    let mut pages = 1;
     match Policy::read(&file) {
         Ok(policy) => {
+            pages = policy.pages();
             let constants = PathBuf::from(env::var_os("OUT_DIR").unwrap()).join("policy.rs");
             fs::write(constants, policy.constants()).unwrap();
             if policy.count {
@@ -25,17 +27,17 @@ fn main() {
         Err(error) => println!("cargo::error={error}"),
     }
 
-    // One page of memory that never grows. No stack: nothing in the ABI front needs one, and `gate build`
+    // Memory that never grows. No stack: nothing in the ABI front needs one, and `gate build`
     // checks that. Data starts at 4: no static has the null address, and most addresses still take one
     // byte in an instruction.
     if env::var("CARGO_CFG_TARGET_FAMILY").as_deref() == Ok("wasm")
         && env::var_os("CARGO_FEATURE_SDK").is_none()
     {
-        for arg in
-            ["-zstack-size=0", "--global-base=4", "--initial-memory=65536", "--max-memory=65536"]
-        {
-            println!("cargo::rustc-link-arg-cdylib={arg}");
-        }
+        let size = pages << 16;
+        println!("cargo::rustc-link-arg-cdylib=-zstack-size=0");
+        println!("cargo::rustc-link-arg-cdylib=--global-base=4");
+        println!("cargo::rustc-link-arg-cdylib=--initial-memory={size}");
+        println!("cargo::rustc-link-arg-cdylib=--max-memory={size}");
     }
 
     // The native front links nothing, not even the start-up code of C.

@@ -9,6 +9,7 @@
 
 #![allow(unsafe_code)]
 
+mod client;
 mod count;
 mod except;
 
@@ -19,7 +20,7 @@ use crate::RULE;
 use crate::decision;
 use crate::policy::{
     BODY, DETAILS, ENFORCE, GRPC_STATUS, HEADER, HEADERS_SERIALIZED, METHODS, MISSING_DETAILS,
-    PATHS, PREFLIGHT, REMOVE, STATUS, WORDS,
+    PATHS, PREFLIGHT, REMOVE, SCRATCH, STATUS, WORDS,
 };
 
 type Value = decision::Value<WORDS>;
@@ -73,6 +74,7 @@ struct Memory {
     value: UnsafeCell<Value>,
     /// The host writes the address of the value here.
     value_data: UnsafeCell<usize>,
+    scratch: UnsafeCell<[u32; SCRATCH]>,
     details: [u8; DETAILS.len()],
     missing_details: [u8; missing_details().len()],
     header: [u8; HEADER.len()],
@@ -87,6 +89,7 @@ unsafe impl Sync for Memory {}
 static MEMORY: Memory = Memory {
     value: UnsafeCell::new(Value::NONE),
     value_data: UnsafeCell::new(0),
+    scratch: UnsafeCell::new([0; SCRATCH]),
     details: bytes(DETAILS),
     missing_details: bytes(missing_details()),
     header: bytes(HEADER),
@@ -142,18 +145,23 @@ extern "C" fn proxy_on_request_headers(context: u32, _headers: u32, _end_of_stre
     #[cfg(feature = "log")]
     lines::write(&lines::REQUEST, context);
     let answer = host_delivers_value();
-    if answer.is_accepted && (!REMOVE || host_removes_header()) {
+    if answer.is_accepted
+        && (!REMOVE || host_removes(&MEMORY.header))
+        && client::host_takes(answer.client)
+    {
         count::add(count::ALLOWED);
         return CONTINUE;
     }
     let is_missing = MISSING_DETAILS.is_some() && answer.is_missing();
-    if except::IS_USED && except::is_exempt() {
+    if except::IS_USED && except::is_exempt() && client::host_takes_none() {
         count::add(count::EXEMPT);
         return CONTINUE;
     }
     #[cfg(feature = "log")]
     lines::write(&lines::DENIED, context);
     if !ENFORCE {
+        // Everything passes, even if the host refuses.
+        let _ = client::host_takes_none();
         count::add(count::SHADOW_DENIED);
         return CONTINUE;
     }
@@ -168,6 +176,8 @@ struct Answer {
     /// The host returned Ok and wrote, during this call, an accepted value to the lent buffer, the buffer's
     /// address and the value's size.
     is_accepted: bool,
+    /// Whose value it is then.
+    client: usize,
     status: u32,
 }
 
@@ -203,17 +213,22 @@ fn host_delivers_value() -> Answer {
             lent().add(size_of::<Value>() - size_of::<u32>()).cast(),
         )
     };
-    // SAFETY: the host has returned, so nothing writes until this function does; any bits are valid
-    // for both types. By reference, because a long value would be copied by a call of memcpy.
-    let (value, value_data) = unsafe { (&*value, value_data.read()) };
+    // SAFETY: the host has returned, so nothing writes until this function does, and nothing else refers to the
+    // cells; any bits are valid for all three types. By reference, because a long value would be copied by a call
+    // of memcpy.
+    let (value, value_data, scratch) =
+        unsafe { (&*value, value_data.read(), &mut *MEMORY.scratch.get()) };
     // A single test: `|` takes fewer bytes and instructions than branches.
     let wrong = (status ^ OK) as usize | (value_data ^ lent().addr());
-    let is_accepted = (wrong | usize::from(!RULE.accepts(value))) == 0;
-    Answer { is_accepted, status }
+    // To hash a value is dear, though.
+    let is_needless = !scratch.is_empty() && wrong != 0;
+    let client = if is_needless { None } else { RULE.find(value, scratch) };
+    let is_accepted = (wrong | usize::from(client.is_none())) == 0;
+    Answer { is_accepted, client: client.unwrap_or_default(), status }
 }
 
-fn host_removes_header() -> bool {
-    let header = &MEMORY.header;
+/// Takes a header off the request, all of its values.
+fn host_removes(header: &'static [u8]) -> bool {
     // SAFETY: key and size are those of a static, which the host only reads.
     let status = unsafe {
         proxy_remove_header_map_value(HTTP_REQUEST_HEADERS, header.as_ptr(), header.len())

@@ -14,6 +14,7 @@
 
 #![allow(unsafe_code)]
 
+mod client;
 mod count;
 
 use core::ffi::{CStr, c_char, c_void};
@@ -24,7 +25,7 @@ use crate::decision::Value;
 use crate::except::{has_method, has_path};
 use crate::policy::{
     BODY, DETAILS, ENFORCE, GRPC_RESPONSE, HEADER, METHODS, MISSING_DETAILS, PATHS, PREFLIGHT,
-    REMOVE, RESPONSE, STATUS,
+    REMOVE, RESPONSE, SCRATCH, STATUS, WORDS,
 };
 
 /// Envoy warns in its log if its ABI has another version; it refuses a module that lacks an event.
@@ -52,7 +53,11 @@ impl Buffer {
     const NONE: Self = Self { ptr: ptr::null(), length: 0 };
 
     const fn of(text: &'static str) -> Self {
-        Self { ptr: text.as_ptr(), length: text.len() }
+        Self::of_bytes(text.as_bytes())
+    }
+
+    const fn of_bytes(bytes: &'static [u8]) -> Self {
+        Self { ptr: bytes.as_ptr(), length: bytes.len() }
     }
 }
 
@@ -161,17 +166,22 @@ extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
     _end_of_stream: bool,
 ) -> u32 {
     let counters = filter.addr();
-    let accepted = value_of(request, HEADER, |size| RULE.accepts_size(size))
-        .is_some_and(|value| RULE.accepts(&Value::of(value)));
-    if accepted && (!REMOVE || remove(request)) {
+    let client = value_of(request, HEADER, |size| RULE.accepts_size(size))
+        .and_then(|value| RULE.find(&Value::<WORDS>::of(value), &mut [0; SCRATCH]));
+    if let Some(client) = client
+        && (!REMOVE || set(request, HEADER, Buffer::NONE))
+        && client::takes(request, client)
+    {
         count::add(request, counters, count::ALLOWED);
         return CONTINUE;
     }
-    if EXCEPTS && is_exempt(request) {
+    if EXCEPTS && is_exempt(request) && client::takes_none(request) {
         count::add(request, counters, count::EXEMPT);
         return CONTINUE;
     }
     if !ENFORCE {
+        // Everything passes, even if Envoy refuses.
+        let _ = client::takes_none(request);
         count::add(request, counters, count::SHADOW_DENIED);
         return CONTINUE;
     }
@@ -196,16 +206,16 @@ fn is_exempt(request: Request) -> bool {
         || has_path(&PATHS, text_of(request, ":path"))
 }
 
-/// Takes the policy's header off the request, all of its values.
-fn remove(request: Request) -> bool {
-    // SAFETY: `request` is what Envoy passed to the event that runs; the key is a constant, and a null value
-    // removes the header.
+/// Writes a header of the request, in place of all its values. Without a value, it takes the header off.
+fn set(request: Request, name: &'static str, value: Buffer) -> bool {
+    // SAFETY: `request` is what Envoy passed to the event that runs; the name is a constant, and the value is one or
+    // null.
     unsafe {
         envoy_dynamic_module_callback_http_set_header(
             request,
             REQUEST_HEADER,
-            Buffer::of(HEADER),
-            Buffer::NONE,
+            Buffer::of(name),
+            value,
         )
     }
 }

@@ -261,8 +261,9 @@ fn a_decision_takes_the_same_instructions_wherever_a_value_differs() {
     for variant in [Variant::default()].into_iter().chain(policies) {
         let (mut vm, policy, name) = (start(&variant), policy(&variant), variant.name());
         let mut fuel = |value: &[u8]| vm.request(Some(value)).unwrap().cost.fuel;
-        let first = fuel(policy.values[0].as_bytes());
-        for value in policy.values.iter().map(String::as_bytes) {
+        let accepted = policy.accepted();
+        let first = fuel(accepted[0].as_bytes());
+        for value in accepted.iter().map(|value| value.as_bytes()) {
             let expected = fuel(&vec![b'X'; value.len()]);
             for at in 0..value.len() {
                 let mut other = value.to_vec();

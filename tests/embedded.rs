@@ -90,8 +90,8 @@ fn no_request_takes_more_instructions_than_the_bound() {
             Bound::Unbounded(why) => panic!("{}: {why}", variant.name()),
         };
         let mut vm = Plugin::new(&bytes).unwrap().start().unwrap();
-        let values = policy(&variant).values;
-        let values = values.iter().map(|value| Some(value.as_bytes()));
+        let policy = policy(&variant);
+        let values = policy.accepted().into_iter().map(|value| Some(value.as_bytes()));
         for value in values.chain([None, Some(&b""[..]), Some(b"true"), Some(b"\xff")]) {
             let cost = vm.request(value).unwrap().cost;
             let most =
@@ -148,7 +148,7 @@ fn each_policy_passes_its_values_and_denies_all_others_with_its_own_answer() {
     for variant in Variant::policies(root()).unwrap() {
         let (policy, mut vm, name) = (policy(&variant), start(&variant), variant.name());
         gate::check(&module(&variant), &policy).unwrap();
-        for accepted in &policy.values {
+        for accepted in policy.accepted() {
             let longer = format!("{accepted}x");
             let other = accepted.to_ascii_uppercase().replace(char::is_numeric, "0");
             for bad in [None, Some(""), Some(&accepted[1..]), Some(&longer), Some(&other)] {

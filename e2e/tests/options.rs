@@ -39,6 +39,7 @@ struct Request {
     headers: BTreeMap<String, String>,
     answer: Answer,
     seen: Option<String>,
+    client: Option<String>,
     details: Option<String>,
     count: Option<String>,
 }
@@ -59,16 +60,22 @@ fn slash() -> String {
     "/".to_owned()
 }
 
-/// The field in which an answer has the policy's header, as the upstream saw it.
+/// The fields in which an answer has the policy's headers, as the upstream saw them.
 const SEEN: &str = "x-seen";
+const CLIENT: &str = "x-client-seen";
 
 /// `listener`, which shows what the upstream sees, and logs the details of each answer.
 fn showing(listener: Listener, policy: &Policy) -> Listener {
-    let seen = json!({ "key": SEEN, "value": format!("%REQ({})%", policy.header) });
+    let show = |(key, name)| {
+        let value = format!("%REQ({name})%");
+        json!({ "header": { "key": key, "value": value } })
+    };
+    let client = policy.client_header.iter().map(|name| (CLIENT, name));
+    let shown: Vec<_> = [(SEEN, &policy.header)].into_iter().chain(client).map(show).collect();
     let route = json!({
         "match": { "prefix": "/" },
         "direct_response": { "status": 200, "body": { "inline_string": UPSTREAM } },
-        "response_headers_to_add": [{ "header": seen }],
+        "response_headers_to_add": shown,
     });
     let hosts = json!([{ "name": "all", "domains": ["*"], "routes": [route] }]);
     listener
@@ -90,8 +97,10 @@ fn check(envoy: Envoy, policy: &Policy, requests: &[Request], about: &str) {
             match request.answer {
                 Answer::Upstream => {
                     assert_eq!(response.status, 200, "{about}");
-                    let seen = response.header(SEEN).map(String::from_utf8_lossy);
-                    assert_eq!(seen.as_deref(), request.seen.as_deref(), "{about}");
+                    for (name, expected) in [(SEEN, &request.seen), (CLIENT, &request.client)] {
+                        let seen = response.header(name).map(String::from_utf8_lossy);
+                        assert_eq!(seen.as_deref(), expected.as_deref(), "{name}: {about}");
+                    }
                 }
                 Answer::Gate => assert_eq!(difference(policy, &response), None, "{about}"),
                 Answer::Grpc => {

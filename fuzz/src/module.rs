@@ -85,14 +85,17 @@ struct Gate {
     lines: Vec<(String, usize)>,
 }
 
-/// The number of gates: three policies, each without and with feature `log`.
-pub const COUNT: usize = 6;
+/// The number of gates: three policies, each without and with feature `log`, and one with clients.
+pub const COUNT: usize = 7;
 
 static GATES: LazyLock<[Gate; COUNT]> = LazyLock::new(|| {
-    let policies = ["policy.toml", "policies/api-key.toml", "fuzz/several.toml"];
+    let [own, key, several] = ["policy.toml", "policies/api-key.toml", "fuzz/several.toml"];
+    let plain = [own, key, several].map(|file| (file, false));
+    let log = [own, key, several].map(|file| (file, true));
+    let all = [&plain[..], &log, &[("fuzz/clients.toml", false)]].concat();
     std::array::from_fn(|i| {
-        let file = root().join(policies[i % policies.len()]);
-        Gate::build(&file, i >= policies.len()).unwrap_or_else(|error| panic!("{error:#}"))
+        let (file, log) = all[i];
+        Gate::build(&root().join(file), log).unwrap_or_else(|error| panic!("{error:#}"))
     })
 });
 
@@ -174,13 +177,13 @@ impl Gate {
         let inside = reply.steps.iter().all(|step| self.apply(step, memory).is_some());
         let number = |at: usize| u32::from_le_bytes(memory[at..at + 4].try_into().expect("four"));
         let (value, size, address) = (&memory[lent..data - 4], number(data - 4), number(data));
-        let exact = |accepted: &String| {
+        let exact = |accepted: &&str| {
             let (start, padding) = value.split_at(accepted.len());
             start == accepted.as_bytes()
                 && padding.iter().all(|&byte| byte == 0)
                 && size as usize == accepted.len()
         };
-        let accepted = self.policy.values.iter().any(exact);
+        let accepted = self.policy.accepted().iter().any(exact);
         inside && reply.status == OK && address == self.lent && accepted
     }
 
@@ -196,7 +199,7 @@ impl Gate {
 
     fn reply(&self, request: &Request) -> Reply {
         let Request { value, left_out, inserted, status, later, other_status } = request;
-        let value = value.as_ref().map(|value| value.resolve(&self.policy.values));
+        let value = value.as_ref().map(|value| value.resolve(&self.policy.accepted()));
         let mut reply = Reply::honest(value.as_deref());
         let room = self.room(value.map_or(0, |value| value.len() as u32));
         let mut i = 0..;
@@ -223,7 +226,8 @@ impl Gate {
         match act {
             Act::Allocate(size) => Step::Allocate(self.size(size)),
             Act::Write(address, bytes) => {
-                let (at, mut bytes) = (self.address(address), bytes.resolve(&self.policy.values));
+                let (at, mut bytes) =
+                    (self.address(address), bytes.resolve(&self.policy.accepted()));
                 if at < UNUSED {
                     // Not the constants behind: the module cannot protect them from its host.
                     bytes.truncate((self.data + 4 - at) as usize);
@@ -250,14 +254,14 @@ impl Gate {
 
     /// What the allocator returns for `size`.
     fn room(&self, size: u32) -> u32 {
-        let accepted = self.policy.values.iter().any(|value| value.len() == size as usize);
+        let accepted = self.policy.accepted().iter().any(|value| value.len() == size as usize);
         if accepted { self.lent } else { REFUSED }
     }
 
     fn size(&self, size: &Size) -> u32 {
         match *size {
             Size::Accepted(n, more) => {
-                let values = &self.policy.values;
+                let values = self.policy.accepted();
                 let size = values[usize::from(n) % values.len()].len() as u32;
                 size.wrapping_add_signed(more.into())
             }

@@ -178,7 +178,7 @@ pub fn start(root: &Path, filters: &[Filter], options: &Options) -> Result<Envoy
 }
 
 fn rbac(policy: &Policy) -> Value {
-    let principals = policy.values.iter().map(
+    let principals = policy.accepted().into_iter().map(
         |value| json!({ "header": { "name": policy.header, "string_match": { "exact": value } } }),
     );
     let rule = json!({
@@ -195,7 +195,7 @@ fn rbac(policy: &Policy) -> Value {
 }
 
 fn api_key(policy: &Policy) -> Value {
-    let clients = policy.values.iter().enumerate();
+    let clients = policy.accepted().into_iter().enumerate();
     let credentials = clients.map(|(i, value)| json!({ "key": value, "client": i.to_string() }));
     json!({
         "name": "api_key_auth",
@@ -208,7 +208,7 @@ fn api_key(policy: &Policy) -> Value {
 }
 
 fn lua(policy: &Policy) -> Value {
-    let accepted = policy.values.iter().map(|value| format!("value == {value:?}"));
+    let accepted = policy.accepted().into_iter().map(|value| format!("value == {value:?}"));
     let headers =
         policy.deny.headers.iter().map(|(name, value)| format!(", [{name:?}] = {value:?}"));
     let script = format!(
@@ -247,11 +247,12 @@ pub struct Request {
 impl Request {
     /// A request on each path: an accepted value, another one of the same length, and no header.
     pub fn paths(policy: &Policy) -> Vec<Self> {
-        let accepted = policy.values[0].clone();
+        let values = policy.accepted();
+        let accepted = values[0].to_owned();
         let mut wrong = accepted.clone();
         wrong.pop();
         // One of these makes no accepted value.
-        wrong.extend("xyz".chars().find(|&c| !policy.values.contains(&format!("{wrong}{c}"))));
+        wrong.extend("xyz".chars().find(|&c| !values.contains(&&*format!("{wrong}{c}"))));
         let values = [Some(accepted), Some(wrong), None].into_iter();
         let fields = values.map(|value| Some((policy.header.clone(), value?)));
         PATHS.into_iter().zip(fields).map(|(name, field)| Self { name, field }).collect()

@@ -179,7 +179,7 @@ fn value(rng: &mut Rng, policy: &Policy) -> Vec<u8> {
 }
 
 fn accepted(rng: &mut Rng, policy: &Policy) -> Vec<u8> {
-    pick(rng, &policy.values).clone().into_bytes()
+    pick(rng, &policy.accepted()).as_bytes().to_vec()
 }
 
 /// An accepted value with a change.

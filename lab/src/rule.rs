@@ -83,7 +83,7 @@ impl Expected {
             let [route, gate, rbac] = [refusal.clone(), refusal.clone(), refusal];
             return Self { class: 2, route, gate, rbac };
         }
-        let accepted = |value: &[u8]| policy.values.iter().any(|own| own.as_bytes() == value);
+        let accepted = |value: &[u8]| policy.accepted().iter().any(|own| own.as_bytes() == value);
         let decide = |passes| if passes { Outcome::Passed } else { Outcome::Denied };
         let mut delivered = request.values(&policy.header).map(|value| deliver(request, value));
         // The rule by RFC 9110 alone, without what Envoy does to a value.

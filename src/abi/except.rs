@@ -4,6 +4,7 @@ use core::slice;
 
 use super::*;
 use crate::except::{has_method, has_path};
+use crate::policy::EXCEPT_ROOM;
 
 /// Whether the policy has exemptions.
 pub const IS_USED: bool = PREFLIGHT || !METHODS.is_empty() || !PATHS.is_empty();
@@ -20,7 +21,7 @@ unsafe impl Sync for Lent {}
 static LENT: Lent = Lent(UnsafeCell::new(NO_QUESTION));
 
 /// The longest text that is looked at. What is longer costs a request nothing more, and exempts nothing.
-const ROOM: usize = 4096;
+const ROOM: usize = EXCEPT_ROOM;
 
 /// The room behind all data; `gate build` proves that the page has so much left.
 #[cfg(target_family = "wasm")]

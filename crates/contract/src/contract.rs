@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use header_gate_policy::Policy;
+use header_gate_policy::{Except, Policy};
 
 use crate::interval::{BOOL, Interval};
 use crate::module::{Bound, Item, PAGE_SIZE, Pages, Properties};
@@ -16,6 +16,8 @@ const SEND: (&str, &str) = (
 const LOG: (&str, &str) = ("env.proxy_log", "(func (param i32 i32 i32) (result i32))");
 const REMOVE: (&str, &str) =
     ("env.proxy_remove_header_map_value", "(func (param i32 i32 i32) (result i32))");
+const REPLACE: (&str, &str) =
+    ("env.proxy_replace_header_map_value", "(func (param i32 i32 i32 i32 i32) (result i32))");
 const COUNT: (&str, &str) = ("env.proxy_increment_metric", "(func (param i32 i64) (result i32))");
 const DEFINE: (&str, &str) =
     ("env.proxy_define_metric", "(func (param i32 i32 i32 i32) (result i32))");
@@ -59,17 +61,19 @@ const CONSTANTS: [Constant; 9] = [
     constant("proxy_on_delete", "(func (param i32))", None),
 ];
 
-const MEMORY: Pages = Pages { minimum: 1, maximum: Some(1) };
-
 /// What a module on the default front has to keep to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contract {
+    /// Pages of memory, which never grows.
+    pub pages: u64,
     /// Whether it may write to the host's log.
     pub log: bool,
     /// Whether it never answers a request.
     pub dry_run: bool,
     /// Whether it takes the header off a request.
     pub remove: bool,
+    /// Whether it writes a header of the request.
+    pub replace: bool,
     /// Whether it counts in the host's statistics.
     pub count: bool,
     /// Whether it has the callbacks that nginx calls in any case.
@@ -80,12 +84,24 @@ impl Contract {
     /// The contract of a gate with this policy, with feature `log` or without.
     #[must_use]
     pub fn of(policy: &Policy, log: bool) -> Self {
-        let &Policy { remove, count, enforce, .. } = policy;
-        Self { log, dry_run: !enforce, remove, count, nginx: false }
+        let &Policy { count, enforce, .. } = policy;
+        let replace = policy.client_header.is_some();
+        let passes_others = !enforce || policy.except != Except::default();
+        let remove = policy.remove || replace && passes_others;
+        let pages = policy.pages() as u64;
+        Self { pages, log, dry_run: !enforce, remove, replace, count, nginx: false }
     }
 }
 
-const NAMES: &str = "`abi`, and any of `+log`, `+dry-run`, `+remove`, `+count`, `+nginx`";
+impl Default for Contract {
+    fn default() -> Self {
+        let [log, dry_run, remove, replace, count, nginx] = [false; 6];
+        Self { pages: 1, log, dry_run, remove, replace, count, nginx }
+    }
+}
+
+const NAMES: &str = "`abi`, and any of `+log`, `+dry-run`, `+remove`, `+replace`, `+count`, `+nginx`, \
+    `+pages=N`";
 
 impl FromStr for Contract {
     type Err = anyhow::Error;
@@ -99,9 +115,13 @@ impl FromStr for Contract {
                 "log" => contract.log = true,
                 "dry-run" => contract.dry_run = true,
                 "remove" => contract.remove = true,
+                "replace" => contract.replace = true,
                 "count" => contract.count = true,
                 "nginx" => contract.nginx = true,
-                _ => anyhow::bail!("unknown contract `{name}`, expected {NAMES}"),
+                _ => match part.strip_prefix("pages=").map(str::parse) {
+                    Some(Ok(pages)) => contract.pages = pages,
+                    _ => anyhow::bail!("unknown contract `{name}`, expected {NAMES}"),
+                },
             }
         }
         Ok(contract)
@@ -113,8 +133,9 @@ impl Properties {
     #[must_use]
     pub fn violations(&self, contract: &Contract) -> Vec<String> {
         let (mut imports, mut exports) = (vec![GET], EXPORTS.to_vec());
-        let Contract { log, dry_run, remove, count, nginx } = *contract;
-        let more = [(!dry_run, SEND), (log, LOG), (remove, REMOVE), (count, COUNT)];
+        let Contract { pages, log, dry_run, remove, replace, count, nginx } = *contract;
+        let more =
+            [(!dry_run, SEND), (log, LOG), (remove, REMOVE), (replace, REPLACE), (count, COUNT)];
         imports.extend(more.into_iter().filter_map(|(used, import)| used.then_some(import)));
         let decision = self.decision(&imports, dry_run);
         imports.extend(count.then_some(DEFINE));
@@ -125,7 +146,7 @@ impl Properties {
         exports.extend(constants.iter().map(|constant| (constant.name, constant.kind)));
         let mut found = compare("import", &self.imports, &imports);
         found.extend(compare("export", &self.exports, &exports));
-        found.extend(self.sections());
+        found.extend(self.sections(pages));
         found.extend(decision);
         for function in &self.functions {
             for (refused, what) in [
@@ -196,11 +217,12 @@ impl Properties {
         })
     }
 
-    fn sections(&self) -> Vec<String> {
+    fn sections(&self, pages: u64) -> Vec<String> {
         let mut found = Vec::new();
+        let expected = Pages { minimum: pages, maximum: Some(pages) };
         match self.memories[..] {
-            [MEMORY] => {}
-            [memory] => found.push(format!("memory of {memory}, expected {MEMORY}")),
+            [memory] if memory == expected => {}
+            [memory] => found.push(format!("memory of {memory}, expected {expected}")),
             _ => found.push(format!("{} memories, expected 1", self.memories.len())),
         }
         found.extend(self.custom_sections.iter().map(|name| format!("custom section `{name}`")));
@@ -214,9 +236,10 @@ impl Properties {
         }
         found.extend(self.start.map(|index| format!("start function {index}")));
         match self.data_end {
-            Some(end) if end <= PAGE_SIZE => {}
+            Some(end) if end <= pages * PAGE_SIZE => {}
             Some(end) => {
-                found.push(format!("data ends at {end}, expected at most {PAGE_SIZE} (one page)"));
+                let most = pages * PAGE_SIZE;
+                found.push(format!("data ends at {end}, expected at most {most} (the memory)"));
             }
             None => found.push("data segment at a computed address".to_owned()),
         }

@@ -117,7 +117,7 @@ impl Options {
         ensure!(!values.is_empty(), "{name} has no value");
         for (number, value) in (1..).zip(&values) {
             let place = format!("{name}, line {number}");
-            if policy.values.contains(value) {
+            if policy.accepts(value) {
                 bail!("{place}: {} accepts this value", self.policy.display());
             }
             if value.trim() != value || value.is_empty() || value.contains(char::is_control) {

@@ -167,7 +167,10 @@ struct Answers<'a> {
 impl<'a> Answers<'a> {
     /// Asks the gate on port `gate` without the policy's header, then with an accepted value.
     fn ask(policy: &'a Policy, gate: u16) -> Result<Self> {
-        let accepted = (policy.header.as_bytes(), policy.values[0].as_bytes());
+        let values = policy.accepted();
+        let value =
+            values.first().context("the policy has digests alone, so there is no value to send")?;
+        let accepted = (policy.header.as_bytes(), value.as_bytes());
         let denied = Connection::open(gate)?.send("GET", PATH, &[], b"")?;
         let passed = Connection::open(gate)?.send("GET", PATH, &[accepted], b"")?;
         Ok(Self { policy, gate, denied, passed })
@@ -220,7 +223,7 @@ impl<'a> Answers<'a> {
     /// A call with an accepted value, unless that is secret.
     fn curl(&self, path: &str, header: &str) -> String {
         let Self { policy, gate, .. } = self;
-        let value = if policy.secret { "A_SECRET_VALUE" } else { &policy.values[0] };
+        let value = if policy.is_secret() { "A_SECRET_VALUE" } else { policy.accepted()[0] };
         let field = format!("{header}: {value}");
         // As one word of a shell.
         let field = if field.contains(['"', '$', '`', '\\', '!']) {

@@ -12,8 +12,8 @@ use serde_json::json;
 pub struct Options {
     /// The module
     file: PathBuf,
-    /// Also fail unless the module keeps to a contract: abi (the default front), with any of +log (feature log),
-    /// +dry-run, +remove, +count (keys of the policy)
+    /// Also fail unless the module keeps to a contract: abi (the default front), with any of +log,
+    /// +nginx (features), +dry-run, +remove, +replace (client_header), +count (keys of the policy), +pages=N (memory)
     #[arg(long, value_name = "NAME")]
     contract: Option<Contract>,
     /// Print JSON

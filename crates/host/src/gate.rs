@@ -14,7 +14,8 @@ pub fn check(wasm: &[u8], policy: &Policy) -> Result<()> {
     let plugin = Plugin::new(wasm).map_err(|error| anyhow!("{}", error.root_cause()))?;
     let vm = plugin.start_with(Gateway::Envoy, Reply::default(), FUEL);
     let mut vm = vm.map_err(|error| anyhow!("it does not start: {}", error.root_cause()))?;
-    let values = || policy.values.iter().map(String::as_bytes).zip(1..);
+    let accepted = policy.accepted();
+    let values = || accepted.iter().map(|value| value.as_bytes()).zip(1..);
     for (value, n) in values() {
         passes(&mut vm, policy, value).with_context(|| format!("value {n}"))?;
         // Not UTF-8, so never another accepted value.
@@ -61,6 +62,14 @@ fn passes(vm: &mut Vm, policy: &Policy, value: &[u8]) -> Result<()> {
     ensure!(outcome.passes(), "does not pass");
     let removed = policy.remove.then(|| (0, policy.header.clone().into_bytes()));
     ensure!(outcome.removed == removed.as_slice(), "its header is not treated as `remove` says");
+    let value = Some(String::from_utf8_lossy(value));
+    let client = policy.client.iter().find(|client| client.value.as_deref() == value.as_deref());
+    let written = policy
+        .client_header
+        .as_ref()
+        .zip(client)
+        .map(|(name, client)| (0, name.clone().into_bytes(), client.id.clone().into_bytes()));
+    ensure!(outcome.replaced == written.as_slice(), "`client_header` does not name the client");
     Ok(())
 }
 

@@ -10,11 +10,12 @@ use crate::engine::Guest;
 use crate::reply::{INVALID_MEMORY_ACCESS, NOT_FOUND, OK, Place, Reply, Status, Step};
 
 /// The functions that modules may import from `env`, and what they take: numbers of 32 bits (`i`) and 64 (`I`).
-pub const FUNCTIONS: [(&str, &str); 6] = [
+pub const FUNCTIONS: [(&str, &str); 7] = [
     (GET, "iiiii"),
     (SEND, "iiiiiiii"),
     (LOG, "iii"),
     (REMOVE, "iii"),
+    (REPLACE, "iiiii"),
     (DEFINE, "iiii"),
     (INCREMENT, "iI"),
 ];
@@ -22,6 +23,7 @@ const GET: &str = "proxy_get_header_map_value";
 const SEND: &str = "proxy_send_local_response";
 const LOG: &str = "proxy_log";
 const REMOVE: &str = "proxy_remove_header_map_value";
+const REPLACE: &str = "proxy_replace_header_map_value";
 const DEFINE: &str = "proxy_define_metric";
 const INCREMENT: &str = "proxy_increment_metric";
 
@@ -37,6 +39,7 @@ pub struct State {
     pub reply: Reply,
     pub asked: Vec<Asked>,
     pub removed: Vec<Asked>,
+    pub replaced: Vec<Replaced>,
     /// Names of metrics, and what was added to them.
     pub metrics: Vec<(String, u64)>,
     pub response: Option<LocalResponse>,
@@ -46,6 +49,9 @@ pub struct State {
 
 /// A module's question for a header: the map (0 holds the request's headers) and the name.
 pub type Asked = (u32, Vec<u8>);
+
+/// A header that a module wrote: the map, the name and the value.
+pub type Replaced = (u32, Vec<u8>, Vec<u8>);
 
 /// Names and values in order.
 pub type Headers = Vec<(Vec<u8>, Vec<u8>)>;
@@ -122,6 +128,15 @@ pub fn call(name: &str, guest: &mut dyn Guest, args: &[u64]) -> Result<Status> {
             let status = answer(guest)?;
             if status == OK {
                 guest.state().removed.push((map, key));
+            }
+            Ok(status)
+        }
+        (REPLACE, &[map, key, key_size, value, value_size]) => {
+            let key = read(guest, key, key_size)?;
+            let value = read(guest, value, value_size)?;
+            let status = answer(guest)?;
+            if status == OK {
+                guest.state().replaced.push((map, key, value));
             }
             Ok(status)
         }

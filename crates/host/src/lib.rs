@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result};
 pub use crate::engine::Engine;
 use crate::engine::{Compiled, Guest};
 pub use crate::gateway::Gateway;
-pub use crate::imports::{Asked, Headers, LocalResponse, pairs};
+pub use crate::imports::{Asked, Headers, LocalResponse, Replaced, pairs};
 pub use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Reply, Status, Step};
 
 /// `Action::Continue`, what a callback returns for a request that passes.
@@ -51,6 +51,8 @@ pub struct Outcome {
     pub asked: Vec<Asked>,
     /// The headers that it removed.
     pub removed: Vec<Asked>,
+    /// The headers that it wrote.
+    pub replaced: Vec<Replaced>,
     /// The local response that the module sent, if it did.
     pub response: Option<LocalResponse>,
     /// The lines that it logged.
@@ -130,16 +132,29 @@ impl Vm {
 
     /// A whole request with these headers, and with no others.
     pub fn request_of(&mut self, headers: &[(&str, &[u8])]) -> Result<Outcome> {
+        self.request_refused(headers, OK)
+    }
+
+    /// As [`Vm::request_of`]; the host returns `status` to every call but the questions for headers.
+    pub fn request_refused(
+        &mut self,
+        headers: &[(&str, &[u8])],
+        status: Status,
+    ) -> Result<Outcome> {
         let replies: Vec<_> =
             headers.iter().map(|&(name, value)| (name, self.gateway.reply(Some(value)))).collect();
-        self.request_answered(&replies)
+        self.answered(&replies, Reply { other_status: status, ..self.gateway.reply(None) })
     }
 
     /// A whole request for which the host answers questions for these headers by a [`Reply`]. There are no others.
     pub fn request_answered(&mut self, replies: &[(&str, Reply)]) -> Result<Outcome> {
+        self.answered(replies, self.gateway.reply(None))
+    }
+
+    fn answered(&mut self, replies: &[(&str, Reply)], other: Reply) -> Result<Outcome> {
         let replies = replies.iter().map(|(name, reply)| (name.as_bytes().to_vec(), reply.clone()));
         self.guest.state().replies = replies.collect();
-        let outcome = self.request_with(self.gateway.reply(None));
+        let outcome = self.request_with(other);
         self.guest.state().replies.clear();
         outcome
     }
@@ -167,6 +182,7 @@ impl Vm {
         (state.reply, state.response) = (reply, None);
         state.asked.clear();
         state.removed.clear();
+        state.replaced.clear();
         state.log.clear();
         let action = self
             .call("proxy_on_request_headers", &[context, 3, 1])?
@@ -176,6 +192,7 @@ impl Vm {
             action,
             asked: state.asked.clone(),
             removed: state.removed.clone(),
+            replaced: state.replaced.clone(),
             response: state.response.take().map(|response| LocalResponse {
                 body: self.gateway.body(response.body),
                 ..response

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::clients;
 use crate::fields::{Denial, denial_field, is_owned, may_repeat};
 use crate::{Deny, Except, Policy};
 
@@ -31,6 +32,7 @@ pub(crate) fn check(policy: &Policy) -> Result<(), String> {
         return refuse("header", format!("is `{header}`, {reason} `x-gate`"));
     }
     values(policy)?;
+    clients::check(policy)?;
     if policy.remove && header == "host" {
         return refuse("remove", "would take `host` off a request, which then has no host");
     }
@@ -99,7 +101,11 @@ fn plain(key: &str, path: &str) -> Result<(), String> {
 fn values(policy: &Policy) -> Result<(), String> {
     let values = &policy.values;
     match values.len() {
-        0 => return refuse("values", "is empty: no request could ever pass"),
+        0 if !policy.client.is_empty() => return Ok(()),
+        0 => {
+            let reason = "is missing or empty, and there is no `[[client]]`: no request could pass";
+            return refuse("values", reason);
+        }
         1..=VALUES_LIMIT => {}
         n => return refuse("values", format!("has {n} items, at most {VALUES_LIMIT} allowed")),
     }
@@ -174,7 +180,7 @@ pub(crate) fn refuse<T>(key: &str, reason: impl fmt::Display) -> Result<T, Strin
     Err(format!("`{key}` {reason}"))
 }
 
-fn field_name(key: &str, name: &str) -> Result<(), String> {
+pub(crate) fn field_name(key: &str, name: &str) -> Result<(), String> {
     token(key, "field name", name)
 }
 
@@ -191,7 +197,7 @@ fn token(key: &str, what: &str, token: &str) -> Result<(), String> {
 }
 
 /// A field value has no control bytes, and hosts strip whitespace around it: RFC 9110, section 5.5.
-fn field_value(key: &str, value: &str) -> Result<(), String> {
+pub(crate) fn field_value(key: &str, value: &str) -> Result<(), String> {
     let control = value.bytes().find(|&b| b != b'\t' && b.is_ascii_control());
     let name = match control {
         Some(b'\r') => "a CR".to_owned(),
@@ -206,7 +212,7 @@ fn field_value(key: &str, value: &str) -> Result<(), String> {
     refuse(key, format!("contains {name}, not allowed in a field value (RFC 9110)"))
 }
 
-fn limit(key: &str, bytes: usize, limit: usize) -> Result<(), String> {
+pub(crate) fn limit(key: &str, bytes: usize, limit: usize) -> Result<(), String> {
     if bytes > limit {
         return refuse(key, format!("takes {bytes} bytes, at most {limit} allowed"));
     }

@@ -9,9 +9,14 @@
 //! header = "allow"                # a field name (RFC 9110, section 5.1), stored in lower case
 //! values = ["true"]               # a request passes if its header equals one of these bytes
 //! secret = false                  # true keeps the values out of the log build's lines
+//! client_header = "x-client-id"   # with `[[client]]`: names the client to the upstream
 //! remove = true                   # takes the header off a request that passes
 //! count = true                    # counters in the host's statistics
 //! enforce = false                 # dry run: decides, counts and logs, and lets everything pass
+//!
+//! [[client]]                      # any number, instead of `values`
+//! id = "billing"
+//! value = "..."                   # or sha256 = "64 digits", and size = 36 if it is known
 //!
 //! [except]                        # passes without the header
 //! preflight = true                # CORS preflights
@@ -31,6 +36,8 @@
 //! |---|---|---|
 //! | `header` | names that gateways write, merge or remove: `x-envoy-*`, `x-forwarded-*`, `x-request-id`, `forwarded`, `via`, `expect`, `content-length` and the fields of one connection | an underscore; `x-real-ip` |
 //! | `values` | empty ones, duplicates, control bytes, whitespace at an end | |
+//! | `client` | names and values that are empty or duplicates, `value` beside `sha256`, both with `values` | |
+//! | `client_header` | what `header` refuses, and `header` itself; without `client` | |
 //! | `remove` | of `host`, which a request cannot do without | |
 //! | `except.methods` | what is no method, duplicates | |
 //! | `except.paths` | what a path never is once it is plain, a `*` that is not the last segment, `/*` | |
@@ -43,6 +50,8 @@
 //! which is written by hand, they would be patterns.
 
 mod check;
+mod clients;
+mod constants;
 mod fields;
 mod native;
 mod warnings;
@@ -54,14 +63,27 @@ use std::path::{Path, PathBuf};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+pub use crate::clients::Client;
+
+/// A page of WebAssembly memory.
+const PAGE: usize = 64 << 10;
+/// Bytes of memory that `[except]` lends for a text: what is longer exempts nothing.
+const EXCEPT_ROOM: usize = 4096;
+
 /// A policy, checked if it comes from [`Policy::read`] or [`Policy::parse`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// The header's name, in lower case.
     pub header: String,
-    /// The accepted values: at least one, none empty, no duplicates.
+    /// The accepted values, none empty, no duplicates; at least one, unless there are clients.
+    #[serde(default)]
     pub values: Vec<String>,
+    /// The clients, each with a value of its own.
+    #[serde(default)]
+    pub client: Vec<Client>,
+    /// The header that names the client to the upstream, in lower case.
+    pub client_header: Option<String>,
     /// Whether the values are kept out of the log.
     #[serde(default)]
     pub secret: bool,
@@ -163,8 +185,15 @@ impl Policy {
                 return check::refuse(key, "is an array, expected a table");
             }
         }
+        let clients = table.get("client").and_then(toml::Value::as_array);
+        if clients.is_some_and(|clients| clients.iter().any(toml::Value::is_array)) {
+            return check::refuse("client", "has an array, expected tables, `[[client]]`");
+        }
         let mut policy: Self = toml::from_str(text).map_err(|error| locate(text, error))?;
         policy.header.make_ascii_lowercase();
+        if let Some(name) = &mut policy.client_header {
+            name.make_ascii_lowercase();
+        }
         check::check(&policy)?;
         Ok(policy)
     }
@@ -174,6 +203,8 @@ impl Policy {
     pub fn options(&self) -> Vec<&'static str> {
         let Deny { details, missing_details, grpc_status, .. } = &self.deny;
         let used = [
+            ("client", !self.client.is_empty()),
+            ("client_header", self.client_header.is_some()),
             ("remove", self.remove),
             ("count", self.count),
             ("enforce", !self.enforce),
@@ -185,17 +216,25 @@ impl Policy {
         used.into_iter().filter_map(|(key, used)| used.then_some(key)).collect()
     }
 
-    /// Size of the longest accepted value.
-    #[must_use]
-    pub fn longest(&self) -> usize {
-        self.values.iter().map(String::len).max().unwrap_or_default()
-    }
-
     /// Words of eight bytes in the image of a value: the longest value, padding, and a size of four
     /// bytes at the very end.
     #[must_use]
     pub fn words(&self) -> usize {
         (self.longest() + size_of::<u32>()).div_ceil(size_of::<u64>())
+    }
+
+    /// Pages of memory that the module has: one, and what the clients' keys need more.
+    #[must_use]
+    pub fn pages(&self) -> usize {
+        let Self { header, except, deny, .. } = self;
+        let Except { methods, paths, .. } = except;
+        let texts = methods.iter().chain(paths).chain([header, &deny.body, &deny.details]);
+        let texts: usize = texts.chain(&deny.missing_details).map(String::len).sum();
+        let room = if *except == Except::default() { 0 } else { EXCEPT_ROOM };
+        let rest = texts + self.serialized_headers().len() + 2 * self.denial().len() + room;
+        // With the values, the names of headers and counters, and the log's first line.
+        let rest = rest + 8 * self.words() * (2 + self.values.len()) + 2048;
+        if self.client.is_empty() { 1 } else { (self.table_size() + rest).div_ceil(PAGE) }
     }
 
     /// The denial's headers as the Proxy-Wasm specification serializes maps: the number of pairs, then
@@ -216,79 +255,13 @@ impl Policy {
     /// secret value.
     #[must_use]
     pub fn denial(&self) -> String {
-        let accepted =
-            if self.secret { "an accepted value".to_owned() } else { self.values.join(" or ") };
+        let accepted = if self.is_secret() {
+            "an accepted value".to_owned()
+        } else {
+            self.values.join(" or ")
+        };
         let then = if self.enforce { "deny by default" } else { "would be denied" };
         format!("{} header not found or is not {accepted}, {then}", self.header)
-    }
-
-    /// The policy and its layout as Rust constants, for `build.rs`.
-    #[must_use]
-    pub fn constants(&self) -> String {
-        let Self { header, values, remove, count, enforce, except, deny, .. } = self;
-        let Except { preflight, methods, paths } = except;
-        let Deny { status, headers, body, details, missing_details, grpc_status } = deny;
-        let grpc_status = grpc_status.map_or(-1, i32::from);
-        let bytes = |bytes: &[u8]| format!("b\"{}\"", bytes.escape_ascii());
-        let accepted: Vec<_> = values.iter().map(|value| bytes(value.as_bytes())).collect();
-        let serialized = self.serialized_headers();
-        let (response, grpc_response) = (self.response(), self.grpc_response());
-        format!(
-            "\
-/// The header's name, in lower case.
-pub const HEADER: &str = {header:?};
-/// The accepted values.
-pub const VALUES: [&[u8]; {}] = [{}];
-/// Size of the longest accepted value.
-pub const LONGEST: usize = {};
-/// Words of a value's image.
-pub const WORDS: usize = {};
-/// Status of the denial.
-pub const STATUS: u32 = {status};
-/// Headers of the denial.
-pub const HEADERS: [(&str, &str); {}] = {headers:?};
-/// The same headers in the ABI's serialized form.
-pub const HEADERS_SERIALIZED: [u8; {}] = *{};
-/// Body of the denial.
-pub const BODY: &str = {body:?};
-/// Response code details.
-pub const DETAILS: &str = {details:?};
-/// The same where the header is missing or empty, if it differs.
-pub const MISSING_DETAILS: Option<&str> = {missing_details:?};
-/// gRPC status of the denial; -1 if the host derives it.
-pub const GRPC_STATUS: i32 = {grpc_status};
-/// Whether the header is taken off a request that passes.
-pub const REMOVE: bool = {remove};
-/// Whether decisions are counted.
-pub const COUNT: bool = {count};
-/// Whether requests are denied at all.
-pub const ENFORCE: bool = {enforce};
-/// Whether CORS preflights pass without the header.
-pub const PREFLIGHT: bool = {preflight};
-/// Methods that pass without the header.
-pub const METHODS: [&str; {}] = {methods:?};
-/// Paths that pass without the header: whole ones, and prefixes that end in `/*`.
-pub const PATHS: [&str; {}] = {paths:?};
-/// Headers of the denial as the native front sends them.
-pub const RESPONSE: [(&str, &str); {}] = {response:?};
-/// The same for a gRPC call.
-pub const GRPC_RESPONSE: [(&str, &str); {}] = {grpc_response:?};
-/// Log line of a denied request.
-pub const DENIAL: &str = {:?};
-",
-            values.len(),
-            accepted.join(", "),
-            self.longest(),
-            self.words(),
-            headers.len(),
-            serialized.len(),
-            bytes(&serialized),
-            methods.len(),
-            paths.len(),
-            response.len(),
-            grpc_response.len(),
-            self.denial()
-        )
     }
 }
 

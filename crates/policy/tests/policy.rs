@@ -26,6 +26,8 @@ fn a_valid_policy_is_parsed_completely() {
     let mut expected = Policy {
         header: "allow".to_owned(),
         values: vec!["true".to_owned(), "yes".to_owned()],
+        client: vec![],
+        client_header: None,
         secret: false,
         remove: false,
         count: false,

@@ -137,7 +137,7 @@ impl<'a> Client<'a> {
         match last {
             Last::Nothing => {}
             Last::HalfHead => {
-                let whole = get(&[(header, self.policy.values[0].as_bytes())]);
+                let whole = get(&[(header, self.policy.accepted()[0].as_bytes())]);
                 connection.write(&whole[..whole.len() / 2])?;
                 self.incomplete += 1.0;
             }

@@ -16,7 +16,8 @@ pub fn measure(root: &Path, variant: &Variant, wasm: &[u8]) -> Result<Entry> {
     let file = variant.policy_file(root).unwrap_or_else(|| root.join("policy.toml"));
     let policy = Policy::read(&file)?;
     let plugin = Plugin::new(wasm)?;
-    let accepted = policy.values.first().context("a policy without values")?.as_bytes();
+    let accepted = policy.accepted();
+    let accepted = accepted.first().context("a policy without a value")?.as_bytes();
     let wrong = vec![b'~'; accepted.len()];
     let mut entry = Entry { bytes: wasm.len() as u64, fuel: [0; 3], crossings: [0; 3] };
     for (path, value) in [Some(accepted), Some(&wrong), None].into_iter().enumerate() {

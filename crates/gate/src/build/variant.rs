@@ -10,6 +10,8 @@ use header_gate_policy::Policy;
 
 /// The policy that a plugin has unless another is named, relative to the checkout.
 pub(crate) const DEFAULT_POLICY: &str = "policy.toml";
+/// The folders with the policies in the ledger.
+const POLICIES: [&str; 2] = ["policies", "policies/options"];
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Variant {
@@ -73,7 +75,7 @@ impl Variant {
         Ok(variant)
     }
 
-    /// Every variant in the ledger: fronts and features, `policies/*.toml`, the SDK baseline.
+    /// Every variant in the ledger: fronts and features, `policies/*.toml`, each option, the SDK baseline.
     pub fn all(root: &Path) -> Result<Vec<Self>> {
         let mut all = vec![
             Self::default(),
@@ -83,9 +85,9 @@ impl Variant {
             Self::sdk_log(),
             Self::baseline(),
         ];
-        for variant in Self::policies(root)? {
+        for variant in Self::policies(root)?.into_iter().chain(Self::options(root)?) {
             let name = variant.name();
-            ensure!(all.iter().all(|v| v.name() != name), "policies/{name}.toml: name is taken");
+            ensure!(all.iter().all(|v| v.name() != name), "policies: the name {name} is taken");
             all.push(variant);
         }
         Ok(all)
@@ -93,8 +95,16 @@ impl Variant {
 
     /// The variants with a policy of `policies/`, by name.
     pub fn policies(root: &Path) -> Result<Vec<Self>> {
-        let folder = root.join("policies");
-        let files = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+        Self::with_policies(&root.join(POLICIES[0]))
+    }
+
+    /// The variants with the committed policy and one option each, of `policies/options/`, by name.
+    fn options(root: &Path) -> Result<Vec<Self>> {
+        Self::with_policies(&root.join(POLICIES[1]))
+    }
+
+    fn with_policies(folder: &Path) -> Result<Vec<Self>> {
+        let files = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
         let mut files = files.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
         files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
         files.sort();
@@ -121,9 +131,10 @@ impl Variant {
     /// The name of its entry in the ledger; `None` for a variant that is not tracked.
     pub fn ledger_key(&self, root: &Path) -> Option<String> {
         if let Some(policy) = &self.policy {
-            let folder = root.join("policies").canonicalize().ok()?;
+            let folders = POLICIES.map(|folder| root.join(folder).canonicalize().ok());
+            let own = Some(policy.canonicalize().ok()?.parent()?.to_owned());
             let tracked = *self == Self::default().with_policy(policy);
-            (tracked && policy.canonicalize().ok()?.parent()? == folder).then_some(())?;
+            (tracked && folders.contains(&own)).then_some(())?;
         }
         Some(self.name())
     }

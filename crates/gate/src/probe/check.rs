@@ -13,6 +13,8 @@ use super::report::{Row, Seen};
 const FALLBACK: &str = "RBAC: access denied";
 /// Most characters of a body that are shown.
 const EXCERPT: usize = 60;
+/// Most accepted values that are asked for.
+const MOST: usize = 32;
 
 /// Which answers count as passed, and which as denied.
 #[derive(Clone, Copy, Debug)]
@@ -115,35 +117,33 @@ impl Check {
     /// What is asked on a connection, in order: what `policy` says, and that `withdrawn` values are denied. No
     /// name shows a value.
     pub fn all(policy: &Policy, withdrawn: &[String]) -> Vec<Self> {
-        let values: Vec<_> = policy.values.iter().map(String::as_bytes).collect();
+        let values = policy.accepted();
         let new = |name: String, value: &[u8], passes| {
-            Self::new(name, Some(value), passes, policy.secret)
+            Self::new(name, Some(value), passes, policy.is_secret())
         };
         let numbered = |i: usize| format!("value {} of {}", i + 1, values.len());
-        let accepted = values.iter().enumerate();
+        let accepted = values.iter().map(|value| value.as_bytes()).take(MOST).enumerate();
         let mut all: Vec<_> =
             accepted.clone().map(|(i, value)| new(numbered(i), value, true)).collect();
-        let longest = values.iter().copied().max_by_key(|value| value.len()).unwrap_or_default();
         all.extend([
             Self::new("no header", None, false, false),
             Self { grpc: true, ..Self::new("no header, gRPC", None, false, false) },
             Self::new("an empty value", Some(b""), false, false),
             // Longer than every accepted one.
-            new("a wrong value".to_owned(), &[longest, b"x"].concat(), false),
+            new("a wrong value".to_owned(), &vec![b'x'; policy.longest() + 1], false),
         ]);
         for (i, value) in accepted {
             let name = format!("{}, altered", numbered(i));
-            let other = altered(value).filter(|other| !values.contains(&other.as_slice()));
+            let other = altered(value).filter(|other| !policy.accepts(other));
             all.extend(other.map(|other| new(name, &other, false)));
         }
         for (i, value) in withdrawn.iter().enumerate() {
             let name = format!("denied value {} of {}", i + 1, withdrawn.len());
             all.push(Self::new(name, Some(value.as_bytes()), false, true));
         }
-        all.extend([
-            Self::new("a byte that is not UTF-8", Some(b"\xff"), false, false),
-            new("value 1, afterwards".to_owned(), values[0], true),
-        ]);
+        all.push(Self::new("a byte that is not UTF-8", Some(b"\xff"), false, false));
+        let first = values.first().map(|value| value.as_bytes());
+        all.extend(first.map(|value| new("value 1, afterwards".to_owned(), value, true)));
         // A dry run lets everything pass.
         all.iter_mut().for_each(|check| check.passes |= !policy.enforce);
         all
