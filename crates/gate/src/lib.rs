@@ -1,6 +1,7 @@
 //! `gate`: builds, verifies, tries, probes and pushes the plugin. One module for each subcommand.
 
 pub mod build;
+pub mod hash;
 #[cfg(feature = "gateways")]
 pub mod probe;
 #[cfg(feature = "gateways")]

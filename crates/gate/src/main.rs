@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
-use header_gate_cli::{build, probe, push, r#try, verify};
+use header_gate_cli::{build, hash, probe, push, r#try, verify};
 
 /// Builds, verifies, tries, probes and pushes header-gate plugins
 #[derive(Parser)]
@@ -16,6 +16,7 @@ enum Command {
     Try(r#try::Options),
     Probe(Box<probe::Options>),
     Push(push::Options),
+    Hash(hash::Options),
     /// Prints a completion script
     #[command(hide = true)]
     Completions {
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Try(options) => r#try::run(options),
         Command::Probe(options) => probe::run(*options),
         Command::Push(options) => push::run(options),
+        Command::Hash(options) => hash::run(options),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Command::command(), "gate", &mut script);
