@@ -9,14 +9,12 @@ use header_gate_cli::build::variant::Variant;
 use header_gate_host::Place::{Allocated, At};
 use header_gate_host::Step::{Allocate, Data, Size, Write};
 use header_gate_host::{Engine, LocalResponse, OK, Outcome, Place, Plugin, Reply, Step, Vm};
-use support::{abi_builds, denial, module, policy, root, start};
+use support::{REFUSED, abi_builds, denial, module, near_powers, policy, root, start};
 
 const VALUE: &[u8] = b"true";
 const PAUSE: u32 = 1;
 /// `MapType::HttpRequestHeaders` of the specification.
 const HTTP_REQUEST_HEADERS: u32 = 0;
-/// The address that refuses an allocation: outside memory on every engine, and positive as an i32.
-const REFUSED: u32 = 0x7fff_0000;
 /// Bytes of the memory that the module asks for.
 const PAGE: usize = 64 * 1024;
 
@@ -62,12 +60,9 @@ impl Gate {
 
     /// Numbers that a careless comparison might take for another: all addresses of the page, or one in so many.
     fn numbers(&self) -> impl Iterator<Item = u32> + use<> {
-        let near_powers = (0..32).flat_map(|bit| {
-            let power = 1u32 << bit;
-            [power.wrapping_sub(1), power, power + 1, power | 4, u32::MAX - power]
-        });
+        let near = near_powers().flat_map(|number| [number, number | 4, !number]);
         let all = (0..70_000).step_by(self.thin);
-        all.chain(near_powers).chain([PAGE as u32 + 4, REFUSED, u32::MAX])
+        all.chain(near).chain([PAGE as u32 + 4, REFUSED])
     }
 
     /// Leaves the accepted value of an earlier request in memory.

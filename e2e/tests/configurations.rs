@@ -7,10 +7,10 @@ use header_gate_cli::build::variant::Variant;
 use header_gate_e2e::gateway::{Answer, start, stat};
 use header_gate_e2e::{root, until};
 use header_gate_envoy::client::Connection;
-use header_gate_envoy::config::{Listener, config, extension};
+use header_gate_envoy::config::{Listener, config};
 use header_gate_envoy::{NEWEST, OLDEST, raw};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,17 +74,13 @@ impl Configuration {
     }
 
     fn listener(&self) -> Listener {
-        let code =
-            json!({ "local": { "filename": artifact(root(), &Variant::default()).unwrap() } });
-        let mut plugin = json!({ "name": "gate", "failure_policy": "FAIL_CLOSED" });
-        plugin["vm_config"] =
-            json!({ "vm_id": self.key(), "runtime": "envoy.wasm.runtime.v8", "code": code });
-        plugin.as_object_mut().unwrap().extend(self.plugin.clone());
-        let gate = extension("gate", "filters.http.wasm.v3.Wasm", json!({ "config": plugin }));
+        let plugin = artifact(root(), &Variant::default()).unwrap();
         let mut listener = Listener::new(&self.key());
         for filter in &self.filters {
-            listener =
-                listener.filter(if filter == "gate" { gate.clone() } else { filter.clone() });
+            listener = match filter {
+                gate if gate == "gate" => listener.wasm_with(&plugin, self.plugin.clone()),
+                other => listener.filter(other.clone()),
+            };
         }
         self.manager.iter().fold(listener, |l, (field, value)| l.manager(field, value.clone()))
     }

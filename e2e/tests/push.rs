@@ -309,6 +309,9 @@ fn a_module_that_breaks_the_contract_is_pushed_only_on_request() {
     // The contract of a log build allows its log.
     fs::write(&file, module(&Variant::log())).unwrap();
     Push::new(&[&image]).plugin(&file).succeeds();
+    // Its exports show which contract it has to keep.
+    let nginx = artifact(root(), &Variant::nginx()).unwrap();
+    Push::new(&[&image]).plugin(&nginx).succeeds();
     Push::new(&["--no-contract", &image]).fails("--plugin <FILE>");
 }
 

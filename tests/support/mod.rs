@@ -9,6 +9,14 @@ use header_gate_cli::build::variant::Variant;
 use header_gate_host::{LocalResponse, Plugin, Vm};
 use header_gate_policy::Policy;
 
+/// The address that refuses an allocation: outside memory on every engine, and positive as an i32.
+pub const REFUSED: u32 = 0x7fff_0000;
+
+/// All values of a `u32` near a power of two.
+pub fn near_powers() -> impl Iterator<Item = u32> {
+    (0..32).flat_map(|bit| [(1_u32 << bit) - 1, 1 << bit, (1 << bit) + 1]).chain([u32::MAX])
+}
+
 /// The repository's root.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

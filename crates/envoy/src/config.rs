@@ -37,9 +37,15 @@ impl Listener {
 
     /// Adds the plugin in `file`, in a VM that no other listener shares, failing closed.
     pub fn wasm(self, file: &Path) -> Self {
+        self.wasm_with(file, Map::new())
+    }
+
+    /// As [`Listener::wasm`], with these fields of the plugin's configuration, which replace those of the same name.
+    pub fn wasm_with(self, file: &Path, plugin: Map<String, Value>) -> Self {
         let code = json!({ "local": { "filename": file } });
         let vm = json!({ "vm_id": self.name, "runtime": "envoy.wasm.runtime.v8", "code": code });
-        let config = json!({ "name": PLUGIN, "failure_policy": "FAIL_CLOSED", "vm_config": vm });
+        let own = json!({ "name": PLUGIN, "failure_policy": "FAIL_CLOSED", "vm_config": vm });
+        let config: Value = own.as_object().cloned().into_iter().flatten().chain(plugin).collect();
         self.filter(extension(PLUGIN, "filters.http.wasm.v3.Wasm", json!({ "config": config })))
     }
 

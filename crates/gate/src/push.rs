@@ -117,7 +117,9 @@ fn read_plugin(file: &Path, policy: &Policy, policy_file: &Path, held: bool) -> 
         .with_context(|| format!("cannot read the plugin {plugin} (./build.sh builds one)"))?;
     let properties = inspect(&wasm).with_context(|| format!("{plugin} is not a plugin"))?;
     let log = properties.imports.iter().any(|import| import.name == "env.proxy_log");
-    let violations = properties.violations(&Contract::of(policy, log));
+    let nginx = properties.exports.iter().any(|export| export.name == "proxy_on_done");
+    let contract = Contract { nginx, ..Contract::of(policy, log) };
+    let violations = properties.violations(&contract);
     if let (Some(first), true) = (violations.first(), held) {
         let more = match violations.len() - 1 {
             0 => String::new(),

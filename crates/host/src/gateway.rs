@@ -90,7 +90,7 @@ impl Gateway {
 
     /// Whether the gateway knows the callback.
     pub(crate) fn calls(self, name: &str) -> bool {
-        self != Self::Apisix || !["_initialize", "proxy_on_vm_start"].contains(&name)
+        self != Self::Apisix || name != "proxy_on_vm_start"
     }
 
     /// The answer to the module's question for a header with this value.
