@@ -2,11 +2,15 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use header_gate_cli::build;
 use header_gate_cli::build::variant::Variant;
 use header_gate_host::Step::{Allocate, Data, Size, Write};
+use header_gate_host::combinations::{
+    CLIENT, CLIENT_HEADER, Combination, Decision, HEADER, pairwise,
+};
 use header_gate_host::{Engine, LocalResponse, OK, Outcome, Place, Plugin, Reply, Vm, gate};
 use header_gate_policy::Policy;
 use support::{REFUSED, module, near_powers, root};
@@ -266,16 +270,43 @@ fn a_host_that_lies_about_a_path_exempts_nothing() {
 }
 
 #[test]
-fn options_together_do_what_each_does() {
-    let options = ["remove = true", "count = true", "enforce = false"];
-    let except = ["[except]\npaths = [\"/open/*\"]", "[except]\npreflight = true"];
-    // Each pair of options, on and off.
-    for bits in [0b000, 0b011, 0b101, 0b110] {
-        let used = (0..options.len()).filter(|bit| bits >> bit & 1 == 1);
-        let used: Vec<_> = used.map(|bit| options[bit]).chain([except[bits % 2]]).collect();
-        // Building and pushing check it: see `Gate::new`.
-        let mut gate = Gate::new(&used.join("\n"), "grpc_status = 7\nmissing_details = \"m\"\n");
-        let outcome = gate.vm.request_of(&[(":path", EXEMPT)]).unwrap();
-        assert_eq!(outcome.passes(), bits % 2 == 0 || !gate.policy.enforce, "{used:?}");
+fn each_pair_of_options_does_what_both_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = pairwise();
+    assert!((9..20).contains(&all.len()), "{}", all.len());
+    for (n, Combination { policy: text, cases }) in all.into_iter().enumerate() {
+        let file = folder.path().join(format!("pair-{n}.toml"));
+        fs::write(&file, &text).unwrap();
+        let policy = Policy::read(&file).unwrap();
+        let variant = Variant::default().with_policy(&file);
+        let mut vm = Plugin::new(&module(&variant)).unwrap().start().unwrap();
+        let mut counts = BTreeMap::<_, u64>::new();
+        for case in cases {
+            let pseudo = [(":method", case.method.as_bytes()), (":path", case.path.as_bytes())];
+            let headers = case.headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+            let headers: Vec<_> = pseudo.into_iter().chain(headers).collect();
+            let outcome = vm.request_of(&headers).unwrap();
+            let about = format!("{text}\n{case:?}: {outcome:?}");
+            let value = case.header(HEADER).map(str::as_bytes);
+            let denied = case.decision == Decision::Denied;
+            assert_eq!(outcome.passes(), !denied, "{about}");
+            let denial = denied.then(|| LocalResponse::of(&policy, value));
+            assert_eq!(outcome.response, denial, "{about}");
+            let allowed = case.decision == Decision::Allowed;
+            let header = |name: &str| (0, name.as_bytes().to_vec());
+            let named = policy.client_header.is_some();
+            let removed = [
+                (policy.remove && allowed).then(|| header(HEADER)),
+                (named && !allowed && !denied).then(|| header(CLIENT_HEADER)),
+            ];
+            assert!(outcome.removed.iter().eq(removed.iter().flatten()), "{about}");
+            let replaced = (0, CLIENT_HEADER.into(), CLIENT.into());
+            let replaced = (named && allowed).then_some(replaced);
+            assert!(outcome.replaced.iter().eq(&replaced), "{about}");
+            *counts.entry(format!("header_gate.{}", case.decision.counter())).or_default() += 1;
+        }
+        let counted: BTreeMap<_, _> =
+            vm.metrics().iter().cloned().filter(|(_, n)| *n > 0).collect();
+        assert_eq!(counted, if policy.count { counts } else { BTreeMap::new() }, "{text}");
     }
 }

@@ -11,6 +11,7 @@ use header_gate_envoy::client::Connection;
 use header_gate_envoy::config::{Listener, UPSTREAM, config};
 use header_gate_envoy::denial::difference;
 use header_gate_envoy::{Envoy, NEWEST, OLDEST};
+use header_gate_host::combinations::{self, CLIENT as FRIEND, Combination, Decision, HEADER};
 use header_gate_policy::Policy;
 use serde::Deserialize;
 use serde_json::json;
@@ -28,7 +29,7 @@ struct Case {
     requests: Vec<Request>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
     #[serde(default = "get")]
@@ -44,9 +45,10 @@ struct Request {
     count: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Answer {
+    #[default]
     Gate,
     Upstream,
     Grpc,
@@ -131,6 +133,35 @@ fn check(envoy: Envoy, policy: &Policy, requests: &[Request], about: &str) {
     assert_eq!(logged, expected, "{about}");
 }
 
+impl Request {
+    /// A request of a combination of options, and what it has to lead to with this policy.
+    fn of(case: &combinations::Case, policy: &Policy) -> Self {
+        let value = case.header(HEADER);
+        let headers = case.headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        let count = policy.count.then(|| case.decision.counter().to_owned());
+        let request = Self {
+            method: case.method.to_owned(),
+            path: case.path.to_owned(),
+            headers: headers.collect(),
+            count,
+            ..Self::default()
+        };
+        let allowed = case.decision == Decision::Allowed;
+        if case.decision == Decision::Denied {
+            let missing = policy.deny.missing_details.clone();
+            let missing = missing.filter(|_| value.is_none_or(str::is_empty));
+            return Self { details: missing.or(Some(policy.deny.details.clone())), ..request };
+        }
+        Self {
+            answer: Answer::Upstream,
+            // Envoy shows an empty value as none.
+            seen: value.filter(|v| !v.is_empty() && !(allowed && policy.remove)).map(str::to_owned),
+            client: policy.client_header.as_ref().filter(|_| allowed).map(|_| FRIEND.to_owned()),
+            ..request
+        }
+    }
+}
+
 fn cases(folder: &Path) -> Vec<(PathBuf, Policy, Vec<Request>)> {
     let table: Table = toml::from_str(include_str!("options.toml")).unwrap();
     let case = |(n, Case { text, requests }): (usize, Case)| {
@@ -138,7 +169,15 @@ fn cases(folder: &Path) -> Vec<(PathBuf, Policy, Vec<Request>)> {
         fs::write(&file, text).unwrap();
         (file.clone(), Policy::read(&file).unwrap(), requests)
     };
-    table.policy.into_iter().enumerate().map(case).collect()
+    let mut cases: Vec<_> = table.policy.into_iter().enumerate().map(case).collect();
+    for (n, Combination { policy: text, cases: pairs }) in (0..).zip(combinations::pairwise()) {
+        let file = folder.join(format!("pair-{n}.toml"));
+        fs::write(&file, text).unwrap();
+        let policy = Policy::read(&file).unwrap();
+        let requests = pairs.iter().map(|case| Request::of(case, &policy)).collect();
+        cases.push((file, policy, requests));
+    }
+    cases
 }
 
 #[test]

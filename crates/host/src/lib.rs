@@ -5,6 +5,7 @@
 //! the module exports, `malloc` in preference to `proxy_on_memory_allocate`, and the allocator only for
 //! a value that is not empty. Like Envoy's, it uses the exported memory whatever its name.
 
+pub mod combinations;
 pub mod conformance;
 mod engine;
 pub mod gate;
