@@ -360,6 +360,10 @@ mod tests {
         check(find, &slots);
         let sizes: Vec<_> = (0..300).filter(|&size| rule.accepts_size(size)).collect();
         assert_eq!((sizes, known.longest()), (vec![1, 9, 12], 12));
+        // The digest is right, and the policy says that the value has another size.
+        let other = Clients { sizes: [1, 8, 12], ..rule.clients };
+        let rule = Digests { clients: other, ..rule };
+        assert_eq!(rule.find(&Value::<2>::of(b"nine byte"), &mut [7; SCRATCH]), None);
 
         let unknown = policy(true, false);
         let (rule, slots) = clients::<4, 0>(&unknown);

@@ -199,6 +199,30 @@ fn headers_are_serialized_as_the_specification_says() {
     );
 }
 
+/// A policy with so many clients; each value has this many bytes.
+fn many(header: &str, clients: usize, size: usize) -> Result<Policy, String> {
+    let client = |n| format!("[[client]]\nid = \"c{n:05}\"\nvalue = \"{n:0size$}\"\n");
+    let clients: String = (0..clients).map(client).collect();
+    parse(&format!("header = \"a\"\n{header}\n{clients}[deny]\nstatus = 403"))
+}
+
+#[test]
+fn clients_are_limited_and_have_the_memory_that_they_need() {
+    let error = many("", 50_001, 36).unwrap_err();
+    assert_eq!(error, "my.toml: `client` has 50001 items, at most 50000 allowed");
+    let error = many("", 40_000, 250).unwrap_err();
+    assert_eq!(error, "my.toml: `client` takes 10280000 bytes, at most 8388608 allowed");
+
+    let policy = many("client_header = \"X-Id\"", 10_000, 36).unwrap();
+    assert_eq!(policy.client_header.as_deref(), Some("x-id"));
+    assert_eq!(policy.options(), ["client", "client_header"]);
+    assert!(policy.is_secret() && !policy.denial().contains("000"));
+    // 41 bytes of table for each client, and with names 4 bytes and the name.
+    assert_eq!(policy.pages(), (10_000 * (41 + 4 + 6)) / 65_536 + 1);
+    assert_eq!(many("", 10_000, 36).unwrap().pages(), 410_000 / 65_536 + 1);
+    assert_eq!(many("", 1, 36).unwrap().pages(), 1);
+}
+
 #[test]
 fn constants_hold_the_policy_and_its_layout() {
     let text = GOOD.replace("\"yes\"", r#""ü\\\"\t!""#).replace(", [\"x-empty\", \"\"]", "");
