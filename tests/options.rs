@@ -306,7 +306,7 @@ fn each_pair_of_options_does_what_both_do() {
             *counts.entry(format!("header_gate.{}", case.decision.counter())).or_default() += 1;
         }
         let counted: BTreeMap<_, _> =
-            vm.metrics().iter().cloned().filter(|(_, n)| *n > 0).collect();
+            vm.metrics().iter().filter(|(_, n)| *n > 0).cloned().collect();
         assert_eq!(counted, if policy.count { counts } else { BTreeMap::new() }, "{text}");
     }
 }

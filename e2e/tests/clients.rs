@@ -29,11 +29,11 @@ fn ten_thousand_clients_are_told_from_everybody_else() {
     fs::write(&file, text + "[deny]\nstatus = 401\nbody = \"no\\n\"\n").unwrap();
     let policy = Policy::read(&file).unwrap();
     let variant = Variant::default().with_policy(&file);
-    let plugin = listener("gate", &variant);
+    let plugin = [listener("gate", &variant)];
     let name = native::build(folder.path(), &file);
     let envoys = [
-        start(OLDEST, &config(&[plugin.clone()]), 2),
-        start(NEWEST, &config(&[plugin]), 2),
+        start(OLDEST, &config(&plugin), 2),
+        start(NEWEST, &config(&plugin), 2),
         native::start(NEWEST, folder.path(), &[Listener::new("gate").native(&name)]),
     ];
     for envoy in envoys.map(Result::unwrap) {

@@ -147,6 +147,7 @@ impl Request {
             ..Self::default()
         };
         let allowed = case.decision == Decision::Allowed;
+        let removed = allowed && policy.remove;
         if case.decision == Decision::Denied {
             let missing = policy.deny.missing_details.clone();
             let missing = missing.filter(|_| value.is_none_or(str::is_empty));
@@ -155,7 +156,7 @@ impl Request {
         Self {
             answer: Answer::Upstream,
             // Envoy shows an empty value as none.
-            seen: value.filter(|v| !v.is_empty() && !(allowed && policy.remove)).map(str::to_owned),
+            seen: value.filter(|v| !v.is_empty() && !removed).map(str::to_owned),
             client: policy.client_header.as_ref().filter(|_| allowed).map(|_| FRIEND.to_owned()),
             ..request
         }

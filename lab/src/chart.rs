@@ -1,4 +1,4 @@
-//! A picture as SVG, drawn by plotters: stacked bars.
+//! Pictures as SVG, drawn by plotters: stacked bars, and lines.
 
 use anyhow::Result;
 use plotters::coord::types::RangedCoordf64;
@@ -77,4 +77,43 @@ fn texts(chart: &mut Chart<'_, '_>, bars: &[Bar], bold: &str) -> Result<()> {
     });
     chart.draw_series(texts)?;
     Ok(())
+}
+
+/// A label, and points with positive coordinates, at least one.
+pub type Line = (String, Vec<(f64, f64)>);
+
+/// Lines on logarithmic axes from 1 on, each with its label at its end.
+pub fn lines(title: &str, axis: &str, lines: &[Line]) -> Result<String> {
+    let points = || lines.iter().flat_map(|(_, points)| points);
+    let right = points().map(|(x, _)| *x).fold(1.0, f64::max);
+    let top = points().map(|(_, y)| *y).fold(1.0, f64::max);
+    let bottom = points().map(|(_, y)| *y).fold(top, f64::min);
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, (WIDTH, 420)).into_drawing_area();
+        root.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&root)
+            .margin(12)
+            .caption(title, TITLE)
+            .x_label_area_size(44)
+            .y_label_area_size(90)
+            .build_cartesian_2d(
+                (1.0..right * 40.0).log_scale(),
+                (bottom / 2.0..top * 2.0).log_scale(),
+            )?;
+        let mut mesh = chart.configure_mesh();
+        mesh.light_line_style(TRANSPARENT).label_style(LABEL).x_desc(axis);
+        let number = |value: &f64| thousands(*value);
+        mesh.x_label_formatter(&number).y_label_formatter(&number).draw()?;
+        for ((label, points), colour) in lines.iter().zip([RED, BLACK, GREEN, GREY, BLUE]) {
+            chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(3)))?;
+            let end = points.last().copied().unwrap_or((1.0, bottom));
+            let anchor = Pos::new(HPos::Left, VPos::Center);
+            let font = FontDesc::from(LABEL).color(&colour).pos(anchor);
+            let text = EmptyElement::at(end) + Text::new(label.clone(), (8, 0), font);
+            chart.draw_series([text])?;
+        }
+        root.present()?;
+    }
+    Ok(svg)
 }

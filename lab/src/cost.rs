@@ -2,6 +2,7 @@
 
 mod callgrind;
 mod instructions;
+pub mod keys;
 mod load;
 pub mod tables;
 mod workers;
@@ -27,6 +28,12 @@ pub struct Options {
 enum What {
     /// Instructions per request, counted by callgrind (10 minutes)
     Instructions,
+    /// The same of each option of the policy (12 minutes)
+    Options,
+    /// The same of each form of a gate, and of its rivals (5 minutes)
+    Forms,
+    /// The same by the number of keys (10 minutes)
+    Keys,
     /// Memory and start-up time with 32 workers (a minute)
     Workers,
     /// Requests per second and latency under wrk (17 minutes, on an idle machine)
@@ -38,6 +45,12 @@ pub fn run(root: &Path, options: &Options) -> Result<(Samples, bool)> {
     let samples = match (options.what, options.quick) {
         (What::Instructions, false) => instructions::measure(root, [3, 3], 200),
         (What::Instructions, true) => instructions::measure(root, [1, 1], 50),
+        (What::Options, false) => instructions::measure_options(root, [3, 3], 200),
+        (What::Options, true) => instructions::measure_options(root, [1, 1], 50),
+        (What::Forms, false) => instructions::measure_forms(root, [3, 3], 200),
+        (What::Forms, true) => instructions::measure_forms(root, [1, 1], 50),
+        (What::Keys, false) => keys::measure(root, 5, 100),
+        (What::Keys, true) => keys::measure(root, 1, 20),
         (What::Workers, quick) => workers::measure(root, if quick { 1 } else { 31 }),
         (What::Load, false) => load::measure(root, 5, 2),
         (What::Load, true) => load::measure(root, 1, 1),

@@ -7,21 +7,25 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use header_gate_cli::build;
 
-use crate::cost::tables as cost;
+use crate::cost::{keys, tables as cost};
 use crate::differ::OUTCOMES;
 use crate::samples::Samples;
 use crate::soak::{COUNTED, MEMORY};
 
 const COST: &str = "docs/cost.md";
+const CHOOSE: &str = "docs/choose.md";
 const ROBUSTNESS: &str = "docs/robustness.md";
 const INSTRUCTIONS: &str = "cost instructions";
+const KEYS: &str = "cost keys";
 
 type Draw = fn(&Samples) -> Result<String>;
 
 /// The tables: the command that takes the samples, the document, the table's name in the markers.
-const TABLES: [(&str, &str, &str, Draw); 7] = [
+const TABLES: [(&str, &str, &str, Draw); 9] = [
     (INSTRUCTIONS, COST, "filters", cost::filters),
-    (INSTRUCTIONS, COST, "options", cost::options),
+    ("cost options", COST, "options", cost::options),
+    ("cost forms", CHOOSE, "forms", cost::forms),
+    (KEYS, COST, "keys", keys::table),
     ("cost workers", COST, "workers", cost::workers),
     ("cost load", COST, "load", cost::load),
     ("differ", ROBUSTNESS, "differ", |samples| samples.counts(OUTCOMES)),
@@ -44,8 +48,10 @@ pub fn draw(root: &Path) -> Result<()> {
 /// Every file that is drawn, relative to `root`, and its content.
 pub fn render(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     let picture = cost::picture(&Samples::read(root, INSTRUCTIONS)?)?;
-    let mut files = vec![("docs/instructions.svg".into(), picture)];
-    for document in [COST, ROBUSTNESS] {
+    let lines = keys::picture(&Samples::read(root, KEYS)?)?;
+    let mut files =
+        vec![("docs/instructions.svg".into(), picture), ("docs/keys.svg".into(), lines)];
+    for document in [COST, CHOOSE, ROBUSTNESS] {
         let mut text = fs::read_to_string(root.join(document)).context(document)?;
         let mut last = "";
         for (command, _, name, draw) in TABLES.iter().filter(|(_, file, ..)| *file == document) {

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use header_gate_cli::build::variant::Variant;
 use header_gate_cli::build::{self, native};
+use header_gate_cli::render::{self, Kind};
 use header_gate_envoy::config::{Listener, config};
 use header_gate_envoy::raw::Connection;
 use header_gate_envoy::{
@@ -25,22 +26,33 @@ pub const LOG: &str = "header-gate, feature log";
 pub const SDK: &str = "header-gate, feature sdk";
 /// The native gate.
 pub const NATIVE: &str = "header-gate, native";
-/// The plugin with options of the policy: their names, and what the policy has more.
-pub const REMOVE: &str = "`remove`";
-pub const COUNT: &str = "`count`";
-pub const EXCEPT: &str = "`except.paths` (two patterns)";
-pub const DRY_RUN: &str = "`enforce = false`";
-pub const ALL_OPTIONS: &str = "`remove`, `count`, `except`, `missing_details`";
-const OPTIONS: [(&str, &str, &str); 5] = [
-    (REMOVE, "remove = true", ""),
-    (COUNT, "count = true", ""),
-    (EXCEPT, PATTERNS, ""),
-    (DRY_RUN, "enforce = false", ""),
-    (ALL_OPTIONS, ALL, "missing_details = \"gate_no_header\""),
+/// The plugin with an option of the policy: its name, and its file in `policies/options/`.
+pub const OPTIONS: [(&str, &str); 13] = [
+    (CLIENT, "client"),
+    ("`client_header`", "client-header"),
+    (SHA256, "sha256"),
+    ("`remove`", "remove"),
+    (COUNT, "count"),
+    ("`except.preflight`", "preflight"),
+    ("`except.methods` (one)", "methods"),
+    ("`except.paths` (two patterns)", "paths"),
+    ("`deny.details`", "details"),
+    ("`deny.missing_details`", "missing-details"),
+    ("`deny.grpc_status`", "grpc-status"),
+    (DRY_RUN, "enforce"),
+    ("`client_header`, `remove`, `count`, `except`, details", "all"),
 ];
-const PATTERNS: &str = "[except]\npaths = [\"/healthz\", \"/.well-known/acme-challenge/*\"]";
-const ALL: &str = "remove = true\ncount = true\n[except]\npreflight = true\n\
-    paths = [\"/healthz\", \"/.well-known/acme-challenge/*\"]";
+pub const CLIENT: &str = "`client`";
+pub const SHA256: &str = "`client.sha256`";
+pub const COUNT: &str = "`count`";
+const DRY_RUN: &str = "`enforce = false`";
+/// The fast lanes: Envoy compares the header first, in a matcher around the filter, or in a route that switches it off.
+pub const MATCHER: &str = "header-gate behind Envoy's matcher";
+pub const ROUTE: &str = "header-gate, off on a matching route";
+pub const NATIVE_MATCHER: &str = "header-gate, native, behind Envoy's matcher";
+pub const NATIVE_ROUTE: &str = "header-gate, native, off on a matching route";
+/// The native gate with `count`.
+pub const NATIVE_COUNT: &str = "header-gate, native, `count`";
 /// `benches/floor.wat`, the same rule written by hand.
 pub const FLOOR: &str = "floor (hand-written WAT)";
 /// `benches/empty.wat`, which Envoy never calls.
@@ -51,11 +63,26 @@ pub const BASELINE: &str = "SDK baseline";
 pub const RBAC: &str = "Envoy's RBAC filter";
 /// Envoy's native filter for keys of clients, with another denial of its own.
 pub const API_KEY: &str = "Envoy's api_key_auth filter";
+/// The same with a rule that only counts, and counters of each rule.
+pub const RBAC_COUNTED: &str = "Envoy's RBAC filter, shadow rules and counters";
+/// `api_key_auth` that takes the key off and names the client.
+pub const API_KEY_NAMED: &str = "Envoy's api_key_auth filter, hides the key, names the client";
 /// Envoy's Lua filter with the same rule and denial.
 pub const LUA: &str = "Envoy's Lua filter";
 
 /// Those that are no WebAssembly modules.
-pub const NO_MODULES: [&str; 5] = [NO_FILTER, NATIVE, RBAC, API_KEY, LUA];
+pub const NO_MODULES: [&str; 10] = [
+    NO_FILTER,
+    NATIVE,
+    NATIVE_COUNT,
+    NATIVE_MATCHER,
+    NATIVE_ROUTE,
+    RBAC,
+    RBAC_COUNTED,
+    API_KEY,
+    API_KEY_NAMED,
+    LUA,
+];
 
 /// The status of the route behind each filter.
 const UPSTREAM: u16 = 200;
@@ -100,45 +127,92 @@ pub fn all(root: &Path, names: &[&'static str], plugin: Option<&Path>) -> Result
             (FLOOR, _) => (wat("floor")?, own),
             (RBAC, _) => (listener.filter(rbac(&policy)), 403),
             (API_KEY, _) => (listener.filter(api_key(&policy)), 401),
+            (RBAC_COUNTED, _) => (listener.filter(rbac_counted(&policy)), 403),
+            (API_KEY_NAMED, _) => (listener.filter(api_key_named(&policy)), 401),
             (LUA, _) => (listener.filter(lua(&policy)), own),
             (OURS, Some(plugin)) => (wasm(plugin), own),
             (OURS, None) => (built(&Variant::default())?, own),
-            (NATIVE, _) => (listener.native(&link(root)?), own),
+            (NATIVE, _) => (listener.native(&link(root, &root.join("policy.toml"))?), own),
+            (MATCHER | ROUTE, _) => (lane(built(&Variant::default())?, name, &policy)?, own),
+            (NATIVE_MATCHER | NATIVE_ROUTE, _) => {
+                let native = listener.native(&link(root, &root.join("policy.toml"))?);
+                (lane(native, name, &policy)?, own)
+            }
+            (NATIVE_COUNT, _) => {
+                let file = option(root, COUNT).context("no such option")?;
+                (listener.native(&link(root, &file)?), own)
+            }
             (LOG, _) => (built(&Variant::log())?, own),
             (SDK, _) => (built(&Variant::sdk())?, own),
             (BASELINE, _) => (built(&Variant::baseline())?, own),
-            (DRY_RUN, _) => (built(&with_options(root, name)?)?, UPSTREAM),
-            (REMOVE | COUNT | EXCEPT | ALL_OPTIONS, _) => (built(&with_options(root, name)?)?, own),
-            _ => bail!("unknown filter `{name}`"),
+            _ => {
+                let file =
+                    option(root, name).with_context(|| format!("unknown filter `{name}`"))?;
+                let denial = if name == DRY_RUN { UPSTREAM } else { own };
+                (built(&Variant::default().with_policy(file))?, denial)
+            }
         };
         Ok(Filter { name, listener, denial })
     };
     names.iter().map(filter).collect()
 }
 
-/// The folder of modules that are made here.
-fn folder(root: &Path) -> Result<PathBuf> {
+/// Filters with the clients of `policy`, which is in the first of two files; the second has digests of the same keys.
+pub fn of_keys(
+    root: &Path,
+    policy: &Policy,
+    [plain, digests]: [&Path; 2],
+    names: &[&'static str],
+) -> Result<Vec<Filter>> {
+    let filter = |&name| {
+        let listener = Listener::new(name);
+        let wasm = |file: &Path| -> Result<Listener> {
+            let variant = Variant::default().with_policy(file);
+            Ok(listener.clone().wasm(&build::artifact(root, &variant)?))
+        };
+        let own = policy.deny.status;
+        let (listener, denial) = match name {
+            NO_FILTER => (listener, UPSTREAM),
+            OURS => (wasm(plain)?, own),
+            SHA256 => (wasm(digests)?, own),
+            NATIVE => (listener.native(&link(root, plain)?), own),
+            RBAC => (listener.filter(rbac(policy)), 403),
+            API_KEY => (listener.filter(api_key(policy)), 401),
+            _ => bail!("{name} has no clients"),
+        };
+        Ok(Filter { name, listener, denial })
+    };
+    names.iter().map(filter).collect()
+}
+
+/// The folder of what is made here.
+pub fn folder(root: &Path) -> Result<PathBuf> {
     let folder = root.join("target/lab");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     Ok(folder)
 }
 
-/// The plugin with the committed policy and options.
-fn with_options(root: &Path, name: &str) -> Result<Variant> {
-    let place = OPTIONS.iter().position(|(other, ..)| *other == name).context("no such options")?;
-    let (_, before, more) = OPTIONS[place];
-    let text = fs::read_to_string(root.join("policy.toml")).context("policy.toml")?;
-    let text = text.replace("[deny]", &format!("{before}\n[deny]\n{more}"));
-    let file = folder(root)?.join(format!("options-{place}.toml"));
-    build::put(&file, text.as_bytes())?;
-    Ok(Variant::default().with_policy(file))
+/// The gate of `listener` behind the fast lane `name`, as `gate render` prints it.
+fn lane(listener: Listener, name: &str, policy: &Policy) -> Result<Listener> {
+    if let MATCHER | NATIVE_MATCHER = name {
+        return listener.wrap(|filter| render::fast_lane(policy, filter));
+    }
+    let route = Kind::EnvoyRoute.render(policy, &|| bail!("it names no module"))?;
+    Ok(listener.route(route, render::FILTER))
 }
 
-/// Compiles the native gate with the committed policy; returns the name that Envoy knows it by.
-fn link(root: &Path) -> Result<String> {
-    let (library, _) = native::build(root, &root.join("policy.toml"), None)?;
-    build::put(&folder(root)?.join(native::file_name(None)), &library)?;
-    Ok(native::NAME.to_owned())
+/// The file of an option's policy.
+fn option(root: &Path, name: &str) -> Option<PathBuf> {
+    let (_, file) = OPTIONS.iter().find(|(option, _)| *option == name)?;
+    Some(root.join("policies/options").join(file).with_extension("toml"))
+}
+
+/// Compiles the native gate with the policy in `file`; returns the name that Envoy knows it by.
+fn link(root: &Path, file: &Path) -> Result<String> {
+    let (library, _) = native::build(root, file, None)?;
+    let name = native::file_name(Some(file));
+    build::put(&folder(root)?.join(&name), &library)?;
+    Ok(name.trim_start_matches("lib").trim_end_matches(".so").to_owned())
 }
 
 /// Compiles `benches/NAME.wat` to a module.
@@ -207,6 +281,21 @@ fn api_key(policy: &Policy) -> Value {
     })
 }
 
+fn rbac_counted(policy: &Policy) -> Value {
+    let mut filter = rbac(policy);
+    let config = &mut filter["typed_config"];
+    config["shadow_rules"] = config["rules"].clone();
+    config["track_per_rule_stats"] = true.into();
+    filter
+}
+
+fn api_key_named(policy: &Policy) -> Value {
+    let mut filter = api_key(policy);
+    filter["typed_config"]["forwarding"] =
+        json!({ "header": "x-client-id", "hide_credentials": true });
+    filter
+}
+
 fn lua(policy: &Policy) -> Value {
     let accepted = policy.accepted().into_iter().map(|value| format!("value == {value:?}"));
     let headers =
@@ -245,10 +334,10 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request on each path: an accepted value, another one of the same length, and no header.
+    /// A request on each path: the last accepted value, another one of the same length, and no header.
     pub fn paths(policy: &Policy) -> Vec<Self> {
         let values = policy.accepted();
-        let accepted = values[0].to_owned();
+        let accepted = values[values.len() - 1].to_owned();
         let mut wrong = accepted.clone();
         wrong.pop();
         // One of these makes no accepted value.

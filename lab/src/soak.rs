@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use header_gate_envoy::{Envoy, Options as EnvoyOptions, until, virtual_machines};
 
-use crate::filter::{self, NO_FILTER, OURS};
+use crate::filter::{self, COUNT, NATIVE_COUNT, NO_FILTER, OURS};
 use crate::samples::Samples;
 use crate::table::thousands;
 use client::Client;
@@ -18,7 +18,9 @@ use client::Client;
 /// What is sent by default, and committed.
 const REQUESTS: u64 = 3_000_000;
 /// The least number of requests, so that enough come after the warm-up.
-const LEAST: u64 = 300_000;
+const LEAST: u64 = 150_000;
+/// The gates that count get one in so many.
+const SHARE: u64 = 3;
 const WORKERS: u32 = 2;
 /// The limit in KiB on the increase over the warm-up maximum. Envoy's allocator takes some memory in
 /// steps at any time, with and without a filter. Eight bytes that each request left behind would be
@@ -34,10 +36,10 @@ pub const MEMORY: &str = "most resident KiB";
 ///
 /// Fails if an answer is wrong, if Envoy's counts differ from the client's, if a virtual machine is
 /// created, or if memory grows after the warm-up. Another Envoy without a filter gets the same
-/// requests, for comparison. With --requests, the counts are printed and not written.
+/// requests, for comparison; a plugin and a native gate with `count` get a third of them, and must count each. With --requests, the counts are printed and not written.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// How many requests, at least 300000 [default: 3000000]
+    /// How many requests, at least 150000 [default: 3000000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(LEAST..))]
     requests: Option<u64>,
 }
@@ -52,14 +54,21 @@ pub fn soak(root: &Path, plugin: Option<&Path>, requests: u64) -> Result<Samples
     let policy = filter::policy(root)?;
     let details = format!("{WORKERS} workers, {} requests", thousands(requests as f64));
     let mut samples = Samples::new(root, "soak", details)?;
-    for filter in filter::all(root, &[OURS, NO_FILTER], plugin)? {
+    for filter in filter::all(root, &[OURS, COUNT, NATIVE_COUNT, NO_FILTER], plugin)? {
         eprintln!("lab: soak, {}", filter.name);
         let options = EnvoyOptions { concurrency: WORKERS, ..EnvoyOptions::default() };
         let envoy = filter::start(root, slice::from_ref(&filter), &options)?;
         let created = envoy.stat(CREATED)?.unwrap_or_default();
-        let mut client = Client::new(&policy, envoy.port(filter.name)?, filter.name == OURS);
+        let gate = filter.name != NO_FILTER;
+        let mut client = Client::new(&policy, envoy.port(filter.name)?, gate);
+        if let COUNT | NATIVE_COUNT = filter.name {
+            client.run(&envoy, requests / SHARE)?;
+            counters(&mut samples, filter.name, &envoy, &client)?;
+            envoy.stop()?;
+            continue;
+        }
         client.run(&envoy, requests)?;
-        if filter.name == OURS {
+        if gate {
             count(&mut samples, &envoy, &client, created)?;
         }
         envoy.stop()?;
@@ -73,6 +82,21 @@ pub fn soak(root: &Path, plugin: Option<&Path>, requests: u64) -> Result<Samples
         );
     }
     Ok(samples)
+}
+
+/// Checks the gate's own counters against what the client has counted, and stores both.
+fn counters(samples: &mut Samples, name: &str, envoy: &Envoy, client: &Client<'_>) -> Result<()> {
+    let front = if name == COUNT { "wasmcustom" } else { "dynamicmodulescustom" };
+    for (counter, own) in [("allowed", client.passed), ("denied", client.denied)] {
+        let stat = || envoy.stat(&format!("{front}.header_gate.{counter}"));
+        until(|| Ok((stat()? == Some(own)).then_some(()))).with_context(|| {
+            format!("{name}: {counter}: the client counts {own}, the gate {:?}", stat().ok())
+        })?;
+        let row = format!("{name}: `header_gate.{counter}`");
+        samples.push([COUNTED, &row, "by the client"], own);
+        samples.push([COUNTED, &row, "by Envoy"], own);
+    }
+    Ok(())
 }
 
 /// Checks Envoy's counts against those of the client, and stores both.

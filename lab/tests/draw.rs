@@ -5,7 +5,10 @@ use std::fs;
 use header_gate_cli::root;
 use header_gate_lab::cost::tables::{CLAIMS, added, in_guest, ratio};
 use header_gate_lab::draw::render;
-use header_gate_lab::filter::{API_KEY, LUA, NATIVE, OURS, PATHS, RBAC};
+use header_gate_lab::filter::{
+    API_KEY, LUA, MATCHER, NATIVE, NATIVE_MATCHER, NATIVE_ROUTE, OURS, PATHS, RBAC, RBAC_COUNTED,
+    ROUTE,
+};
 use header_gate_lab::samples::{Samples, median};
 use header_gate_lab::table::thousands;
 
@@ -45,6 +48,25 @@ fn the_documents_claim_no_less_than_the_samples_show() {
         assert_eq!(added(LUA, path) < ours, path != PATHS[2], "{path}");
         let part = in_guest(&samples, "filters", OURS, path).unwrap() / ours;
         assert!((0.005..0.015).contains(&part), "{path}: {part:.3} is not one in a hundred");
+    }
+}
+
+/// The sentences of docs/choose.md.
+#[test]
+fn the_choice_of_a_form_is_what_the_samples_show() {
+    let samples = Samples::read(&root(), "cost forms").unwrap();
+    let added = |filter, path| median(added(&samples, "forms", filter, path).unwrap());
+    let allow = |filter| added(filter, PATHS[0]);
+    assert!(allow(ROUTE).max(allow(NATIVE_ROUTE)) < allow(API_KEY));
+    assert!(allow(API_KEY) < allow(NATIVE) && allow(NATIVE) < allow(NATIVE_MATCHER));
+    assert!(allow(MATCHER) < 0.5 * allow(OURS) && allow(OURS) < allow(RBAC_COUNTED));
+    for path in &PATHS[1..] {
+        let denied = |filter| added(filter, path);
+        assert!(
+            denied(API_KEY) < denied(NATIVE) && denied(NATIVE) < denied(NATIVE_ROUTE),
+            "{path}"
+        );
+        assert!(denied(NATIVE_ROUTE) < denied(RBAC) && denied(OURS) < denied(ROUTE), "{path}");
     }
 }
 

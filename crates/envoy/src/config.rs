@@ -23,6 +23,8 @@ pub fn is_upstream(response: &Response) -> bool {
 pub struct Listener {
     name: String,
     filters: Vec<Value>,
+    /// In front of the one for all requests.
+    routes: Vec<Value>,
     upstream: Option<u16>,
     manager: Map<String, Value>,
     socket: Option<Value>,
@@ -31,8 +33,8 @@ pub struct Listener {
 impl Listener {
     /// A listener that answers every request itself, with [`UPSTREAM`].
     pub fn new(name: &str) -> Self {
-        let (filters, manager) = (Vec::new(), Map::new());
-        Self { name: name.to_owned(), filters, upstream: None, manager, socket: None }
+        let (filters, routes, manager) = (Vec::new(), Vec::new(), Map::new());
+        Self { name: name.to_owned(), filters, routes, upstream: None, manager, socket: None }
     }
 
     /// Adds the plugin in `file`, in a VM that no other listener shares, failing closed.
@@ -59,6 +61,27 @@ impl Listener {
     /// Adds an HTTP filter.
     pub fn filter(mut self, filter: Value) -> Self {
         self.filters.push(filter);
+        self
+    }
+
+    /// Replaces the filter that was added last.
+    pub fn wrap<E>(mut self, change: impl FnOnce(Value) -> Result<Value, E>) -> Result<Self, E> {
+        if let Some(filter) = self.filters.pop() {
+            self.filters.push(change(filter)?);
+        }
+        Ok(self)
+    }
+
+    /// Adds a route, which lacks what to do: that is the same as for all other requests. Settings for the filter
+    /// `placeholder` are for the filter that was added last.
+    pub fn route(mut self, mut route: Value, placeholder: &str) -> Self {
+        let last = self.filters.last().and_then(|filter| filter["name"].as_str());
+        let settings = route["typed_per_filter_config"].as_object_mut();
+        if let (Some(name), Some(settings)) = (last, settings) {
+            let own = settings.remove(placeholder);
+            settings.extend(own.map(|own| (name.to_owned(), own)));
+        }
+        self.routes.push(route);
         self
     }
 
@@ -92,19 +115,22 @@ impl Listener {
     }
 
     fn json(&self) -> Value {
-        let mut route = json!({ "match": { "prefix": "/" } });
-        if self.upstream.is_some() {
-            route["route"] = json!({ "cluster": self.name });
-        } else {
-            let body = json!({ "inline_string": UPSTREAM });
-            route["direct_response"] = json!({ "status": 200, "body": body });
+        let mut routes = self.routes.clone();
+        routes.push(json!({ "match": { "prefix": "/" } }));
+        for route in &mut routes {
+            if self.upstream.is_some() {
+                route["route"] = json!({ "cluster": self.name });
+            } else {
+                let body = json!({ "inline_string": UPSTREAM });
+                route["direct_response"] = json!({ "status": 200, "body": body });
+            }
         }
         let router = extension("router", "filters.http.router.v3.Router", json!({}));
         let mut manager = json!({
             "stat_prefix": self.name,
             "codec_type": "AUTO",
             "max_request_headers_kb": MAX_REQUEST_HEADERS_KB,
-            "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [route] }] },
+            "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }] },
             "http_filters": self.filters.iter().chain([&router]).collect::<Vec<_>>(),
         });
         manager.as_object_mut().expect("it is one").extend(self.manager.clone());

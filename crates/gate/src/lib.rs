@@ -6,6 +6,7 @@ pub mod hash;
 pub mod probe;
 #[cfg(feature = "gateways")]
 pub mod push;
+pub mod render;
 #[cfg(feature = "gateways")]
 pub mod r#try;
 pub mod verify;

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
-use header_gate_cli::{build, hash, probe, push, r#try, verify};
+use header_gate_cli::{build, hash, probe, push, render, r#try, verify};
 
-/// Builds, verifies, tries, probes and pushes header-gate plugins
+/// Builds, verifies, tries, probes and pushes header-gate plugins, and renders their configuration
 #[derive(Parser)]
 #[command(name = "gate", version)]
 enum Command {
@@ -17,6 +17,7 @@ enum Command {
     Probe(Box<probe::Options>),
     Push(push::Options),
     Hash(hash::Options),
+    Render(render::Options),
     /// Prints a completion script
     #[command(hide = true)]
     Completions {
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Probe(options) => probe::run(*options),
         Command::Push(options) => push::run(options),
         Command::Hash(options) => hash::run(options),
+        Command::Render(options) => render::run(options),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Command::command(), "gate", &mut script);

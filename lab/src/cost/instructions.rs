@@ -8,22 +8,35 @@ use header_gate_envoy::{NEWEST, install};
 
 use super::callgrind::{self, Callgrind, MODULES};
 use crate::filter::{
-    self, ALL_OPTIONS, API_KEY, BASELINE, COUNT, Client, DRY_RUN, EMPTY, EXCEPT, FLOOR, LOG, LUA,
-    NATIVE, NO_FILTER, OURS, RBAC, REMOVE, Request, SDK,
+    self, API_KEY, API_KEY_NAMED, BASELINE, Client, EMPTY, FLOOR, LOG, LUA, MATCHER, NATIVE,
+    NATIVE_MATCHER, NATIVE_ROUTE, NO_FILTER, OPTIONS, OURS, RBAC, RBAC_COUNTED, ROUTE, Request,
+    SDK,
 };
 use crate::samples::Samples;
 
-/// The groups of samples, which are also what runs in one Envoy: the comparison with other filters, the other
-/// fronts, and options of the policy. One process cannot hold more modules.
+/// The groups of samples, which are also what runs in one Envoy: the comparison with other filters, and the other
+/// fronts. One process cannot hold more modules.
 pub const FILTERS: &str = "filters";
 pub const FRONTS: &str = "fronts";
-pub const OPTIONS: &str = "options";
-pub const MORE_OPTIONS: &str = "more options";
-const SETUPS: [(&str, &[&str]); 4] = [
+const SETUPS: [(&str, &[&str]); 2] = [
     (FILTERS, &[NO_FILTER, EMPTY, OURS, FLOOR, BASELINE, NATIVE, RBAC, API_KEY, LUA]),
     (FRONTS, &[NO_FILTER, OURS, LOG, SDK]),
-    (OPTIONS, &[NO_FILTER, OURS, REMOVE, COUNT, EXCEPT]),
-    (MORE_OPTIONS, &[NO_FILTER, DRY_RUN, ALL_OPTIONS]),
+];
+
+/// The forms that a gate may have, and its rivals, in one Envoy.
+pub const FORMS: &str = "forms";
+pub const IN_FORMS: [&str; 11] = [
+    NO_FILTER,
+    OURS,
+    MATCHER,
+    ROUTE,
+    NATIVE,
+    NATIVE_MATCHER,
+    NATIVE_ROUTE,
+    RBAC,
+    RBAC_COUNTED,
+    API_KEY,
+    API_KEY_NAMED,
 ];
 
 /// The group of what V8's code takes of the instructions in `group`.
@@ -31,16 +44,49 @@ pub fn guest(group: &str) -> String {
     format!("{group} guest")
 }
 
+/// Counts for each of the comparisons.
+pub fn measure(root: &Path, repeated: [usize; 2], requests: u32) -> Result<Samples> {
+    measure_in(root, "cost instructions", &SETUPS, repeated, requests)
+}
+
+/// Counts for each form of a gate.
+pub fn measure_forms(root: &Path, repeated: [usize; 2], requests: u32) -> Result<Samples> {
+    measure_in(root, "cost forms", &[(FORMS, &IN_FORMS)], repeated, requests)
+}
+
+/// The plugin without and with each option of the policy, as many in one group as one Envoy can hold.
+pub fn option_groups() -> Vec<(String, Vec<&'static str>)> {
+    let names: Vec<_> = [OURS].into_iter().chain(OPTIONS.map(|(name, _)| name)).collect();
+    let group = |(n, names): (usize, &[&'static str])| (format!("options {n}"), names.to_vec());
+    (1..).zip(names.chunks(MODULES)).map(group).collect()
+}
+
+/// Counts for each option of the policy.
+pub fn measure_options(root: &Path, repeated: [usize; 2], requests: u32) -> Result<Samples> {
+    let groups: Vec<_> = option_groups()
+        .into_iter()
+        .map(|(group, names)| (group, [&[NO_FILTER], &names[..]].concat()))
+        .collect();
+    let setups: Vec<_> = groups.iter().map(|(group, names)| (&**group, &names[..])).collect();
+    measure_in(root, "cost options", &setups, repeated, requests)
+}
+
 /// Counts in so many processes one after the other, with so many rounds in each; a sample is so many
 /// requests.
-pub fn measure(root: &Path, [processes, rounds]: [usize; 2], requests: u32) -> Result<Samples> {
+fn measure_in(
+    root: &Path,
+    command: &str,
+    setups: &[(&str, &[&'static str])],
+    [processes, rounds]: [usize; 2],
+    requests: u32,
+) -> Result<Samples> {
     let details = format!(
         "one worker, {}, {processes} processes, {rounds} rounds in each, {requests} requests a \
          sample",
         callgrind::version()?
     );
-    let mut samples = Samples::new(root, "cost instructions", details)?;
-    for (group, names) in SETUPS {
+    let mut samples = Samples::new(root, command, details)?;
+    for &(group, names) in setups {
         for process in 0..processes {
             let start = Instant::now();
             eprint!("lab: {group} ({} of {processes}): ", process + 1);

@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 
-use super::instructions::{FILTERS, FRONTS, MORE_OPTIONS, OPTIONS, guest};
+use super::instructions::{FILTERS, FORMS, FRONTS, IN_FORMS, guest, option_groups};
 use super::{load, workers};
 use crate::chart::{self, Bar};
 use crate::filter::{
-    ALL_OPTIONS, API_KEY, BASELINE, COUNT, DRY_RUN, EMPTY, EXCEPT, FLOOR, LOG, LUA, NATIVE,
-    NO_FILTER, NO_MODULES, OURS, PATHS, RBAC, REMOVE, SDK,
+    API_KEY, BASELINE, EMPTY, FLOOR, LOG, LUA, NATIVE, NO_FILTER, NO_MODULES, OURS, PATHS, RBAC,
+    SDK,
 };
 use crate::samples::{Samples, median, spread};
 use crate::table::{markdown, thousands};
@@ -58,24 +58,32 @@ pub fn filters(samples: &Samples) -> Result<String> {
     Ok(markdown(&head, rows))
 }
 
-/// What options of the policy add.
-pub fn options(samples: &Samples) -> Result<String> {
+/// A row for each of these filters: what it adds on each path.
+fn rows<'a>(
+    samples: &Samples,
+    filters: impl IntoIterator<Item = (&'a str, &'static str)>,
+) -> Result<String> {
     let [allow, wrong, missing] = PATHS;
-    let head = ["instructions added", allow, wrong, missing];
-    let rows = [
-        (OPTIONS, OURS, "no options"),
-        (OPTIONS, REMOVE, REMOVE),
-        (OPTIONS, COUNT, COUNT),
-        (OPTIONS, EXCEPT, EXCEPT),
-        (MORE_OPTIONS, DRY_RUN, DRY_RUN),
-        (MORE_OPTIONS, ALL_OPTIONS, ALL_OPTIONS),
-    ];
-    let row = |(group, filter, name): (&str, &str, &str)| {
+    let row = |(group, filter): (&str, &str)| {
         let added = |path| Ok(spread(added(samples, group, filter, path)?, thousands));
         let cells: Result<Vec<_>> = PATHS.into_iter().map(added).collect();
-        Ok([vec![name.to_owned()], cells?].concat())
+        Ok([vec![filter.to_owned()], cells?].concat())
     };
-    Ok(markdown(&head, rows.into_iter().map(row).collect::<Result<Vec<_>>>()?))
+    let rows = filters.into_iter().map(row).collect::<Result<Vec<_>>>()?;
+    Ok(markdown(&["instructions added", allow, wrong, missing], rows))
+}
+
+/// What options of the policy add, and the plugin without.
+pub fn options(samples: &Samples) -> Result<String> {
+    let groups = option_groups();
+    let filters =
+        groups.iter().flat_map(|(group, names)| names.iter().map(|&name| (group.as_str(), name)));
+    rows(samples, filters)
+}
+
+/// What each form of a gate adds, and each rival.
+pub fn forms(samples: &Samples) -> Result<String> {
+    rows(samples, IN_FORMS[1..].iter().map(|&filter| (FORMS, filter)))
 }
 
 /// The highest ratio that the documents claim, of what the plugin adds to what another filter adds.

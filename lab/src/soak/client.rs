@@ -19,7 +19,7 @@ const LIFE: u32 = 64;
 /// Samples of Envoy's memory.
 const SAMPLES: u64 = 300;
 /// The warm-up is the first third, and at least so many requests.
-const WARM_UP: u64 = 200_000;
+const WARM_UP: u64 = 100_000;
 
 /// What is sent last on a connection.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +57,8 @@ pub struct Client<'a> {
     /// Requests that passed, those that were denied or refused, and those that were cut off in the head.
     pub passed: f64,
     pub refused: f64,
+    /// Those of them that the gate denied.
+    pub denied: f64,
     pub incomplete: f64,
     /// Connections that were closed or reset.
     pub connections: f64,
@@ -66,9 +68,20 @@ pub struct Client<'a> {
 
 impl<'a> Client<'a> {
     pub fn new(policy: &'a Policy, port: u16, gate: bool) -> Self {
-        let [passed, refused, incomplete, connections] = [0.0; 4];
+        let [passed, refused, denied, incomplete, connections] = [0.0; 5];
         let memory = [0.0; 2];
-        Self { policy, port, gate, index: 0, passed, refused, incomplete, connections, memory }
+        Self {
+            policy,
+            port,
+            gate,
+            index: 0,
+            passed,
+            refused,
+            denied,
+            incomplete,
+            connections,
+            memory,
+        }
     }
 
     /// Sends so many requests, and what ends some of the connections; an error is the first wrong
@@ -129,6 +142,7 @@ impl<'a> Client<'a> {
         let seen = Outcome::of(self.policy, &connection.receive("GET")?);
         ensure!(seen == *expected, "{seen:?}, expected {expected:?}");
         *if seen == Outcome::Passed { &mut self.passed } else { &mut self.refused } += 1.0;
+        self.denied += f64::from(u8::from(seen == Outcome::Denied));
         Ok(())
     }
 
