@@ -19,8 +19,8 @@ use core::ptr;
 use crate::RULE;
 use crate::decision;
 use crate::policy::{
-    BODY, DETAILS, ENFORCE, GRPC_STATUS, HEADER, HEADERS_SERIALIZED, METHODS, MISSING_DETAILS,
-    PATHS, PREFLIGHT, REMOVE, SCRATCH, STATUS, WORDS,
+    BODY, DETAILS, ENFORCE, GRPC_STATUS, HEADER, HEADERS_SERIALIZED, MISSING_DETAILS, REMOVE,
+    SCRATCH, STATUS, WORDS,
 };
 
 type Value = decision::Value<WORDS>;
@@ -149,12 +149,12 @@ extern "C" fn proxy_on_request_headers(context: u32, _headers: u32, _end_of_stre
         && (!REMOVE || host_removes(&MEMORY.header))
         && client::host_takes(answer.client)
     {
-        count::add(count::ALLOWED);
+        count::add(crate::count::ALLOWED);
         return CONTINUE;
     }
     let is_missing = MISSING_DETAILS.is_some() && answer.is_missing();
     if except::IS_USED && except::is_exempt() && client::host_takes_none() {
-        count::add(count::EXEMPT);
+        count::add(crate::count::EXEMPT);
         return CONTINUE;
     }
     #[cfg(feature = "log")]
@@ -162,10 +162,10 @@ extern "C" fn proxy_on_request_headers(context: u32, _headers: u32, _end_of_stre
     if !ENFORCE {
         // Everything passes, even if the host refuses.
         let _ = client::host_takes_none();
-        count::add(count::SHADOW_DENIED);
+        count::add(crate::count::SHADOW_DENIED);
         return CONTINUE;
     }
-    count::add(count::DENIED);
+    count::add(crate::count::DENIED);
     // The request stays stopped even if the host fails to send the denial.
     let _ = send_denial(is_missing);
     PAUSE

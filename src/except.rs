@@ -3,6 +3,36 @@
 //! A path is exempt only if it is plain: if no normalisation, decoding or server that strips parameters makes
 //! another path of it. Then what is exempt here is exempt for whoever reads the path next.
 
+use crate::policy::{METHODS, PATHS, PREFLIGHT};
+
+/// Whether the policy has exemptions.
+pub const IS_USED: bool = PREFLIGHT || !METHODS.is_empty() || !PATHS.is_empty();
+
+/// What a front returns of a request.
+pub trait Fields {
+    /// Asks the host for a field, which is empty if there is none. What was returned before may be overwritten.
+    fn field(&self, name: &'static str) -> &[u8];
+}
+
+/// Whether the request passes without the header.
+#[expect(clippy::inline_always, reason = "slices would be returned on the stack")]
+#[inline(always)]
+#[must_use]
+pub fn is_exempt(request: &impl Fields) -> bool {
+    if PREFLIGHT || !METHODS.is_empty() {
+        let method = request.field(":method");
+        if has_method(&METHODS, method)
+            || PREFLIGHT
+                && has_method(&["OPTIONS"], method)
+                && !request.field("origin").is_empty()
+                && !request.field("access-control-request-method").is_empty()
+        {
+            return true;
+        }
+    }
+    !PATHS.is_empty() && has_path(&PATHS, request.field(":path"))
+}
+
 /// Whether `method` is one of `methods`.
 #[expect(clippy::inline_always, reason = "a slice of patterns would be passed on the stack")]
 #[inline(always)]

@@ -22,10 +22,10 @@ use core::{ptr, slice};
 
 use crate::RULE;
 use crate::decision::Value;
-use crate::except::{has_method, has_path};
+use crate::except;
 use crate::policy::{
-    BODY, DETAILS, ENFORCE, GRPC_RESPONSE, HEADER, METHODS, MISSING_DETAILS, PATHS, PREFLIGHT,
-    REMOVE, RESPONSE, SCRATCH, STATUS, WORDS,
+    BODY, DETAILS, ENFORCE, GRPC_RESPONSE, HEADER, MISSING_DETAILS, REMOVE, RESPONSE, SCRATCH,
+    STATUS, WORDS,
 };
 
 /// Envoy warns in its log if its ABI has another version; it refuses a module that lacks an event.
@@ -172,38 +172,37 @@ extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
         && (!REMOVE || set(request, HEADER, Buffer::NONE))
         && client::takes(request, client)
     {
-        count::add(request, counters, count::ALLOWED);
+        count::add(request, counters, crate::count::ALLOWED);
         return CONTINUE;
     }
-    if EXCEPTS && is_exempt(request) && client::takes_none(request) {
-        count::add(request, counters, count::EXEMPT);
+    if except::IS_USED && is_exempt(request) && client::takes_none(request) {
+        count::add(request, counters, crate::count::EXEMPT);
         return CONTINUE;
     }
     if !ENFORCE {
         // Everything passes, even if Envoy refuses.
         let _ = client::takes_none(request);
-        count::add(request, counters, count::SHADOW_DENIED);
+        count::add(request, counters, crate::count::SHADOW_DENIED);
         return CONTINUE;
     }
-    count::add(request, counters, count::DENIED);
+    count::add(request, counters, crate::count::DENIED);
     deny(request);
     STOP_ITERATION
 }
 
-/// Whether the policy has exemptions.
-const EXCEPTS: bool = PREFLIGHT || !METHODS.is_empty() || !PATHS.is_empty();
-
 /// Whether the request passes without the header.
 #[cold]
 fn is_exempt(request: Request) -> bool {
-    let method = || text_of(request, ":method");
-    let has = |name| !text_of(request, name).is_empty();
-    has_method(&METHODS, method())
-        || PREFLIGHT
-            && has_method(&["OPTIONS"], method())
-            && has("origin")
-            && has("access-control-request-method")
-        || has_path(&PATHS, text_of(request, ":path"))
+    except::is_exempt(&Fields(request))
+}
+
+/// The fields of a request.
+struct Fields(Request);
+
+impl except::Fields for Fields {
+    fn field(&self, name: &'static str) -> &[u8] {
+        text_of(self.0, name)
+    }
 }
 
 /// Writes a header of the request, in place of all its values. Without a value, it takes the header off.

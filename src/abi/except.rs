@@ -3,11 +3,9 @@
 use core::slice;
 
 use super::*;
-use crate::except::{has_method, has_path};
+use crate::except::Fields;
+pub use crate::except::IS_USED;
 use crate::policy::EXCEPT_ROOM;
-
-/// Whether the policy has exemptions.
-pub const IS_USED: bool = PREFLIGHT || !METHODS.is_empty() || !PATHS.is_empty();
 
 /// What was lent during a question: the size, or one of these.
 struct Lent(UnsafeCell<usize>);
@@ -105,16 +103,16 @@ fn text(size: usize) -> &'static [u8] {
 
 /// Whether the request passes without the header.
 pub fn is_exempt() -> bool {
-    if PREFLIGHT || !METHODS.is_empty() {
-        let method = text(ask(":method"));
-        if has_method(&METHODS, method)
-            || PREFLIGHT
-                && has_method(&["OPTIONS"], method)
-                && ask("origin") != 0
-                && ask("access-control-request-method") != 0
-        {
-            return true;
-        }
+    crate::except::is_exempt(&Request)
+}
+
+/// The request that is decided.
+struct Request;
+
+impl Fields for Request {
+    #[expect(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
+    fn field(&self, name: &'static str) -> &[u8] {
+        text(ask(name))
     }
-    !PATHS.is_empty() && has_path(&PATHS, text(ask(":path")))
 }

@@ -5,7 +5,7 @@ use core::slice;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::*;
-use crate::policy::{CLIENT_HEADER, VALUES};
+use crate::policy::{CLIENT_HEADER, PATHS, VALUES};
 
 /// What the host delivers: a status, and a value if there is one.
 type Delivered = (u32, Option<&'static [u8]>);
@@ -142,7 +142,9 @@ extern "C" fn proxy_increment_metric(_metric: u32, _offset: i64) -> u32 {
 /// One test at a time: there is one host, and one memory.
 fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    assert_eq!(count::proxy_on_vm_start(1, 0), 1);
+    turn
 }
 
 fn ask(host: Host) -> u32 {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::vec::Vec;
 
 use super::*;
-use crate::policy::{CLIENT_HEADER, VALUES};
+use crate::policy::{CLIENT_HEADER, PATHS, VALUES};
 
 /// What Envoy returns for a header.
 #[derive(Clone, Copy)]
