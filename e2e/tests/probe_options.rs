@@ -190,7 +190,7 @@ fn bad_arguments_are_one_error() {
         (&[url], ["cannot connect to 127.0.0.1:1", "refused"]),
         (&["ftp://127.0.0.1/"], ["ftp://127.0.0.1/", "http:// or https://"]),
         (&["http://gate.invalid/"], ["cannot find gate.invalid:80", "lookup"]),
-        (&[url, "--policy", &bad], [&bad, "`values` is empty"]),
+        (&[url, "--policy", &bad], [&bad, "`values` is missing or empty"]),
         (&[url, "--policy", "none.toml"], ["none.toml", "cannot be read"]),
         (&[url, "--connections", "0"], ["--connections", "0"]),
         (&[url, "--expect", "204,403"], ["--expect 403", "policy.toml denies with this status"]),
