@@ -14,8 +14,15 @@ fn main() {
     println!("cargo::rerun-if-env-changed=HEADER_GATE_POLICY");
     println!("cargo::rustc-check-cfg=cfg(policy, values(\"count\"))");
     println!("cargo::rerun-if-changed={}", file.display());
+    let native = env::var_os("CARGO_FEATURE_NATIVE").is_some();
     let mut pages = 1;
-    match Policy::read(&file) {
+    let checked = Policy::read(&file).and_then(|policy| {
+        if !native {
+            policy.check_plugin(&file)?;
+        }
+        Ok(policy)
+    });
+    match checked {
         Ok(policy) => {
             pages = policy.pages();
             let constants = PathBuf::from(env::var_os("OUT_DIR").unwrap()).join("policy.rs");
@@ -41,7 +48,7 @@ fn main() {
     }
 
     // The native front links nothing, not even the start-up code of C.
-    if env::var_os("CARGO_FEATURE_NATIVE").is_some() {
+    if native {
         println!("cargo::rustc-link-arg-cdylib=-nostartfiles");
         println!("cargo::rustc-link-arg-cdylib=-nostdlib");
     }

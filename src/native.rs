@@ -24,8 +24,8 @@ use crate::RULE;
 use crate::decision::Value;
 use crate::except;
 use crate::policy::{
-    BODY, DETAILS, ENFORCE, GRPC_RESPONSE, HEADER, MISSING_DETAILS, REMOVE, RESPONSE, SCRATCH,
-    STATUS, WORDS,
+    BODY, DENY_REPEATED, DETAILS, ENFORCE, GRPC_RESPONSE, HEADER, MISSING_DETAILS, REMOVE,
+    RESPONSE, SCRATCH, STATUS, WORDS,
 };
 
 /// Envoy warns in its log if its ABI has another version; it refuses a module that lacks an event.
@@ -166,7 +166,8 @@ extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
     _end_of_stream: bool,
 ) -> u32 {
     let counters = filter.addr();
-    let client = value_of(request, HEADER, |size| RULE.accepts_size(size))
+    let is_expected = |size, count| RULE.accepts_size(size) && (!DENY_REPEATED || count == 1);
+    let client = value_of(request, HEADER, is_expected)
         .and_then(|value| RULE.find(&Value::<WORDS>::of(value), &mut [0; SCRATCH]));
     if let Some(client) = client
         && (!REMOVE || set(request, HEADER, Buffer::NONE))
@@ -219,12 +220,12 @@ fn set(request: Request, name: &'static str, value: Buffer) -> bool {
     }
 }
 
-/// The first value of the header `name`, if Envoy returns one of a size that `expected` accepts.
+/// The first value of the header `name`, if `expected` accepts its size and how many values Envoy has.
 #[inline]
 fn value_of<'a>(
     request: Request,
     name: &'static str,
-    expected: impl Fn(usize) -> bool,
+    expected: impl Fn(usize, usize) -> bool,
 ) -> Option<&'a [u8]> {
     let (mut value, mut count) = (Buffer::NONE, 0);
     // SAFETY: `request` is what Envoy passed to the event that runs; the key is a string constant; the
@@ -239,7 +240,7 @@ fn value_of<'a>(
             &raw mut count,
         )
     };
-    if !found || count == 0 || value.ptr.is_null() || !expected(value.length) {
+    if !found || count == 0 || value.ptr.is_null() || !expected(value.length, count) {
         return None;
     }
     // SAFETY: Envoy points to the value in the request's header map, which stays as it is until this
@@ -250,7 +251,7 @@ fn value_of<'a>(
 /// The first value of the header `name`; empty if Envoy returns none.
 fn text_of<'a>(request: Request, name: &'static str) -> &'a [u8] {
     // No value is longer.
-    value_of(request, name, |size| isize::try_from(size).is_ok()).unwrap_or_default()
+    value_of(request, name, |size, _| isize::try_from(size).is_ok()).unwrap_or_default()
 }
 
 /// Whether Envoy would answer the request as a gRPC call.

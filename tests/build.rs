@@ -48,6 +48,12 @@ fn bad_input_is_one_error_line_and_writes_nothing() {
         (policy("header = \"h\"\ncolour = 1\n"), "--policy bad.toml", &[][..], "colour"),
         (policy("header = \"\"\n"), "--policy bad.toml", &[], "error: bad.toml: "),
         (policy("header = \"h"), "--policy bad.toml", &[], "error: bad.toml: "),
+        (
+            policy("header = \"h\"\nrepeated = \"deny\"\n"),
+            "--policy bad.toml",
+            &[],
+            "bad.toml: `repeated` is not for a plugin",
+        ),
         (String::new(), "--policy nowhere.toml --out x.wasm", &[], "nowhere.toml: "),
         (String::new(), "--policy", &[], "'--policy <FILE>'"),
         (String::new(), "--optimise", &[], "'--optimise'"),

@@ -132,6 +132,50 @@ fn a_body_that_follows_a_denial_never_reaches_the_upstream() {
 }
 
 #[test]
+fn repeated_headers_are_denied_if_the_policy_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    // Envoy itself joins the lines of `authorization`, and drops the empty ones.
+    for (header, joined) in [("x-api-key", false), ("authorization", true)] {
+        let key = |value: &'static [u8]| (header.as_bytes(), value);
+        let rest =
+            format!("header = \"{header}\"\nvalues = [\"k\", \"l\"]\n[deny]\nstatus = 403\n");
+        let files = [("first", ""), ("strict", "repeated = \"deny\"\n")].map(|(name, line)| {
+            let file = folder.path().join(format!("{name}-{header}.toml"));
+            fs::write(&file, format!("{line}{rest}")).unwrap();
+            file
+        });
+        let names = files.each_ref().map(|file| build(folder.path(), file));
+        let listeners = names.each_ref().map(|name| Listener::new(name).native(name));
+        for version in VERSIONS {
+            let envoy = start(version, folder.path(), &listeners).unwrap();
+            let [first, strict] = names.each_ref().map(|name| envoy.port(name).unwrap());
+            let passes = |port, values: &[&'static [u8]]| {
+                let fields: Vec<_> = values.iter().copied().map(key).collect();
+                let passes = is_upstream(&get(port, &fields));
+                let http2 = Connection::http2(port).unwrap().send("GET", "/", &fields, b"");
+                assert_eq!(is_upstream(&http2.unwrap()), passes, "{version}, {fields:?}");
+                passes
+            };
+            for values in [[&b"k"[..], b"k"], [b"k", b"l"], [b"k", b"x"]] {
+                assert!(!passes(strict, &values), "{version}, {header}: {values:?}");
+                assert_eq!(passes(first, &values), !joined, "{version}, {header}: {values:?}");
+            }
+            assert_eq!(passes(strict, &[b"k", b""]), joined, "{version}, {header}");
+            assert_eq!(passes(first, &[b"", b"k"]), joined, "{version}, {header}");
+            for values in [&[&b"x"[..], b"k"][..], &[b"k,l"], &[b"k, k"], &[]] {
+                assert!(!passes(strict, values) && !passes(first, values), "{values:?}");
+            }
+            assert!(passes(strict, &[b"k"]) && passes(strict, &[b"l"]));
+            // The probe asks for it.
+            let url = format!("http://127.0.0.1:{strict}/");
+            let arguments = [&url, "--policy", files[1].to_str().unwrap(), "--connections=2"];
+            let answer = header_gate_e2e::stdout(probe(&arguments));
+            assert!(answer.contains("value 1, twice"), "{answer}");
+        }
+    }
+}
+
+#[test]
 fn an_envoy_without_the_abi_refuses_it_at_start() {
     let folder = tempfile::tempdir().unwrap();
     let name = build(folder.path(), &root().join("policy.toml"));

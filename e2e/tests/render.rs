@@ -128,6 +128,7 @@ fn a_form_that_would_not_keep_the_policy_is_refused() {
             &format!("`remove`: {kind}: {skips}"),
         );
         refused(kind, &format!("{values}count = true"), &[], "`count`: ");
+        refused(kind, &format!("{values}repeated = \"deny\""), &[], "`repeated`: ");
         let client = "client_header = \"x-id\"\n[[client]]\nid = \"a\"\nvalue = \"k3y\"";
         refused(kind, client, &secret, "`client_header`: ");
         refused(kind, client, &[], "the values are secret; --with-secrets prints them");

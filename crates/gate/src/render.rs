@@ -62,6 +62,9 @@ impl Kind {
         if policy.is_hashed() {
             return no("client.sha256", "this form compares values, and the policy has a digest");
         }
+        if policy.repeated.is_some() && !matches!(self, Self::EnvoyNet | Self::IstioNet) {
+            return no("repeated", "this form does not count the lines of a header");
+        }
         if let Self::EnvoyMatcher | Self::EnvoyRoute | Self::IstioMatcher = self {
             let skips = "a request with an accepted value never enters the gate";
             for (key, used) in [

@@ -6,9 +6,11 @@ impl Policy {
     /// The policy and its layout as Rust constants, for `build.rs`.
     #[must_use]
     pub fn constants(&self) -> String {
-        let Self { header, client_header, remove, count, enforce, except, deny, .. } = self;
+        let Self { header, client_header, repeated, remove, count, enforce, except, deny, .. } =
+            self;
         let Except { preflight, methods, paths } = except;
         let Deny { status, headers, body, details, missing_details, grpc_status } = deny;
+        let deny_repeated = repeated.is_some();
         let grpc_status = grpc_status.map_or(-1, i32::from);
         let bytes = |bytes: &[u8]| format!("b\"{}\"", bytes.escape_ascii());
         let accepted = if self.is_hashed() { Vec::new() } else { self.accepted() };
@@ -39,6 +41,8 @@ pub const DETAILS: &str = {details:?};
 pub const MISSING_DETAILS: Option<&str> = {missing_details:?};
 /// gRPC status of the denial; -1 if the host derives it.
 pub const GRPC_STATUS: i32 = {grpc_status};
+/// Whether a header that a request has several times is denied.
+pub const DENY_REPEATED: bool = {deny_repeated};
 /// Whether the header is taken off a request that passes.
 pub const REMOVE: bool = {remove};
 /// Whether decisions are counted.

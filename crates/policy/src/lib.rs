@@ -10,6 +10,7 @@
 //! values = ["true"]               # a request passes if its header equals one of these bytes
 //! secret = false                  # true keeps the values out of the log build's lines
 //! client_header = "x-client-id"   # with `[[client]]`: names the client to the upstream
+//! repeated = "deny"               # denies a header that a request has several times; the native gate alone
 //! remove = true                   # takes the header off a request that passes
 //! count = true                    # counters in the host's statistics
 //! enforce = false                 # dry run: decides, counts and logs, and lets everything pass
@@ -38,6 +39,7 @@
 //! | `values` | empty ones, duplicates, control bytes, whitespace at an end | |
 //! | `client` | names and values that are empty or duplicates, `value` beside `sha256`, both with `values` | |
 //! | `client_header` | what `header` refuses, and `header` itself; without `client` | |
+//! | `repeated` | by a plugin: its host delivers one value, and keeps the others back | |
 //! | `remove` | of `host`, which a request cannot do without | |
 //! | `except.methods` | what is no method, duplicates | |
 //! | `except.paths` | what a path never is once it is plain, a `*` that is not the last segment, `/*` | |
@@ -87,6 +89,8 @@ pub struct Policy {
     /// Whether the values are kept out of the log.
     #[serde(default)]
     pub secret: bool,
+    /// What becomes of a header that a request has several times, if its first value does not decide.
+    pub repeated: Option<Repeated>,
     /// Whether the header is taken off a request that passes.
     #[serde(default)]
     pub remove: bool,
@@ -101,6 +105,14 @@ pub struct Policy {
     pub except: Except,
     /// The answer to every other request.
     pub deny: Deny,
+}
+
+/// What becomes of a header that a request has several times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Repeated {
+    /// It is no accepted value.
+    Deny,
 }
 
 /// Requests that pass without the header.
@@ -205,6 +217,7 @@ impl Policy {
         let used = [
             ("client", !self.client.is_empty()),
             ("client_header", self.client_header.is_some()),
+            ("repeated", self.repeated.is_some()),
             ("remove", self.remove),
             ("count", self.count),
             ("enforce", !self.enforce),
@@ -214,6 +227,17 @@ impl Policy {
             ("deny.grpc_status", grpc_status.is_some()),
         ];
         used.into_iter().filter_map(|(key, used)| used.then_some(key)).collect()
+    }
+
+    /// Refuses what a plugin cannot do, and the native gate can.
+    ///
+    /// # Errors
+    /// The policy denies repeated headers.
+    pub fn check_plugin(&self, file: &Path) -> Result<(), Error> {
+        let reason = "is not for a plugin, which gets one value from its host and cannot see that \
+                      there are more; leave it out, or build the native gate (--features native)";
+        let refused = self.repeated.map_or(Ok(()), |_| check::refuse("repeated", reason));
+        refused.map_err(|reason| Error { file: file.to_owned(), reason })
     }
 
     /// Words of eight bytes in the image of a value: the longest value, padding, and a size of four

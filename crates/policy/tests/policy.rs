@@ -29,6 +29,7 @@ fn a_valid_policy_is_parsed_completely() {
         client: vec![],
         client_header: None,
         secret: false,
+        repeated: None,
         remove: false,
         count: false,
         enforce: true,

@@ -163,7 +163,7 @@ impl Options {
         let mut variant = Variant::with_features(self.features.as_deref().unwrap_or_default())?;
         if let Some(policy) = &self.policy {
             // Read here, so that an error names the path as it was given: cargo runs in another folder.
-            Policy::read(policy)?;
+            Policy::read(policy)?.check_plugin(policy)?;
             variant = variant.with_policy(env::current_dir()?.join(policy)).normalized(root);
         }
         let out = self.out.clone().unwrap_or_else(|| root.join(variant.file_name()));

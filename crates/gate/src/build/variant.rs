@@ -28,6 +28,7 @@ enum Front {
     Abi,
     Sdk,
     Baseline,
+    QuietBaseline,
 }
 
 impl Variant {
@@ -50,6 +51,11 @@ impl Variant {
     /// The SDK baseline, which the others are compared with.
     pub fn baseline() -> Self {
         Self { front: Front::Baseline, ..Self::default() }
+    }
+
+    /// The same without its log lines.
+    pub fn quiet_baseline() -> Self {
+        Self { front: Front::QuietBaseline, ..Self::default() }
     }
 
     pub fn with_policy(self, policy: impl Into<PathBuf>) -> Self {
@@ -114,7 +120,7 @@ impl Variant {
     /// `default`, or the name of the policy and the features, joined by dashes.
     pub fn name(&self) -> String {
         let policy = self.policy.as_deref().and_then(Path::file_stem).map(OsStr::to_string_lossy);
-        let baseline = (self.front == Front::Baseline).then_some("baseline");
+        let baseline = self.is_baseline().then_some("baseline");
         let mut parts: Vec<_> = policy.as_deref().into_iter().chain(baseline).collect();
         parts.extend(self.features());
         if parts.is_empty() { "default".to_owned() } else { parts.join("-") }
@@ -148,7 +154,7 @@ impl Variant {
 
     /// The policy file; `None` for the SDK baseline, which has its rule in its source.
     pub fn policy_file(&self, root: &Path) -> Option<PathBuf> {
-        (self.front != Front::Baseline)
+        (!self.is_baseline())
             .then(|| self.policy.clone().unwrap_or_else(|| root.join(DEFAULT_POLICY)))
     }
 
@@ -161,6 +167,7 @@ impl Variant {
     /// The contract of the artifact; `None` for a front without one.
     pub fn contract(&self, root: &Path) -> Result<Option<Contract>> {
         let policy = self.policy(root)?;
+        policy.check_plugin(self.policy.as_deref().unwrap_or(Path::new(DEFAULT_POLICY)))?;
         if let (Some(key), true) = (policy.options().first(), self.front != Front::Abi) {
             let file = self.policy_file(root).unwrap_or_else(|| root.join(DEFAULT_POLICY));
             bail!("{}: `{key}` is not for the SDK; leave it out, or feature `sdk`", file.display());
@@ -169,14 +176,22 @@ impl Variant {
         Ok((self.front == Front::Abi).then_some(contract))
     }
 
+    fn is_baseline(&self) -> bool {
+        matches!(self.front, Front::Baseline | Front::QuietBaseline)
+    }
+
     pub(super) fn package(&self) -> &'static str {
-        if self.front == Front::Baseline { "header-gate-baseline" } else { "header-gate" }
+        if self.is_baseline() { "header-gate-baseline" } else { "header-gate" }
     }
 
     pub(super) fn features(&self) -> Vec<&'static str> {
-        let used = [(self.front == Front::Sdk, "sdk"), (self.nginx, "nginx"), (self.log, "log")]
-            .into_iter();
-        used.filter_map(|(used, feature)| used.then_some(feature)).collect()
+        let used = [
+            (self.front == Front::Sdk, "sdk"),
+            (self.front == Front::QuietBaseline, "quiet"),
+            (self.nginx, "nginx"),
+            (self.log, "log"),
+        ];
+        used.into_iter().filter_map(|(used, feature)| used.then_some(feature)).collect()
     }
 
     /// Whether it links Rust's standard library.

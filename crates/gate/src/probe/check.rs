@@ -1,6 +1,7 @@
 //! What is asked on every connection, and what was seen.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use anyhow::Result;
 use header_gate_envoy::client::{Closed, Connection, Response};
@@ -101,6 +102,8 @@ pub struct Check {
     value: Option<Vec<u8>>,
     passes: bool,
     grpc: bool,
+    /// How often the request has the header.
+    times: usize,
     /// Whether the value, or most of it, is secret. What answers it may repeat it.
     secret: bool,
     /// Of each outcome, how often it was seen, and how the body of the first one begins.
@@ -111,7 +114,16 @@ pub struct Check {
 impl Check {
     fn new(name: impl Into<String>, value: Option<&[u8]>, passes: bool, secret: bool) -> Self {
         let (name, value) = (name.into(), value.map(<[u8]>::to_vec));
-        Self { name, value, passes, grpc: false, secret, seen: BTreeMap::new(), failed: false }
+        Self {
+            name,
+            value,
+            passes,
+            grpc: false,
+            times: 1,
+            secret,
+            seen: BTreeMap::new(),
+            failed: false,
+        }
     }
 
     /// What is asked on a connection, in order: what `policy` says, and that `withdrawn` values are denied. No
@@ -143,6 +155,9 @@ impl Check {
         }
         all.push(Self::new("a byte that is not UTF-8", Some(b"\xff"), false, false));
         let first = values.first().map(|value| value.as_bytes());
+        if let (Some(value), Some(_)) = (first, policy.repeated) {
+            all.push(Self { times: 2, ..new("value 1, twice".to_owned(), value, false) });
+        }
         all.extend(first.map(|value| new("value 1, afterwards".to_owned(), value, true)));
         // A dry run lets everything pass.
         all.iter_mut().for_each(|check| check.passes |= !policy.enforce);
@@ -160,7 +175,8 @@ impl Check {
         let policy = rules.policy;
         let header = self.value.as_deref().map(|value| (policy.header.as_bytes(), value));
         let grpc: (&[u8], &[u8]) = (b"content-type", b"application/grpc");
-        let fields: Vec<_> = header.into_iter().chain(self.grpc.then_some(grpc)).collect();
+        let header = header.into_iter().flat_map(|header| iter::repeat_n(header, self.times));
+        let fields: Vec<_> = header.chain(self.grpc.then_some(grpc)).collect();
         let method = if self.grpc { "POST" } else { "GET" };
         let send = |connection: &mut Connection| {
             // What passes may be a stream without an end. Of a refusal, the body counts.
