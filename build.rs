@@ -49,7 +49,6 @@ fn main() {
 
     // The native front links nothing, not even the start-up code of C.
     if native {
-        println!("cargo::rustc-link-arg-cdylib=-nostartfiles");
         println!("cargo::rustc-link-arg-cdylib=-nostdlib");
     }
 }

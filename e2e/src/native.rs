@@ -16,8 +16,13 @@ pub const VERSIONS: [&str; 3] = ["1.38.3", "1.39.3", NEWEST];
 
 /// Writes the native gate with the policy in `file` to `folder`; returns the name that Envoy knows it by.
 pub fn build(folder: &Path, file: &Path) -> String {
+    build_for(folder, file, None)
+}
+
+/// The same for another `target`.
+pub fn build_for(folder: &Path, file: &Path, target: Option<&str>) -> String {
     let name = file.file_stem().unwrap().to_str().unwrap();
-    let (library, _) = native::build(root(), file, None).unwrap();
+    let (library, _) = native::build(root(), file, target).unwrap();
     fs::write(folder.join(format!("lib{name}.so")), library).unwrap();
     name.to_owned()
 }

@@ -5,16 +5,23 @@ use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use header_gate_cli::build::variant::Variant;
+use header_gate_contract::Library;
 use header_gate_e2e::conformance::{check, send};
 use header_gate_e2e::gateway::{GOOD, get, listener, probe, stat};
-use header_gate_e2e::native::{VERSIONS, build, start};
-use header_gate_e2e::{policies, policy, root};
+use header_gate_e2e::native::{VERSIONS, build, build_for, start};
+use header_gate_e2e::{policies, policy, root, stdout};
 use header_gate_envoy::client::{Connection, Response};
-use header_gate_envoy::config::{Listener, is_upstream};
-use header_gate_envoy::{NEWEST, OLDEST, raw};
+use header_gate_envoy::config::{Listener, config, is_upstream};
+use header_gate_envoy::{
+    DYNAMIC_MODULES, Envoy, NEWEST, OLDEST, Options, install, install_for, raw,
+};
 use header_gate_host::conformance;
+use header_gate_lab::filter::{self, compile};
+use header_gate_system::install::apt_program;
+use serde_json::json;
 
 /// A policy with fields that Envoy treats in ways of their own.
 const ODD: &str = r#"
@@ -39,14 +46,23 @@ fn files() -> Vec<PathBuf> {
 #[test]
 fn the_conformance_table_holds_in_each_version() {
     let folder = tempfile::tempdir().unwrap();
-    let name = build(folder.path(), &root().join("policy.toml"));
+    // The native floor, which the gate's cost is compared with, has the same rule.
+    let floor = compile(root(), "floor").unwrap();
+    let file = format!("lib{floor}.so");
+    let library = fs::read(filter::folder(root()).unwrap().join(&file)).unwrap();
+    Library::inspect(&library).unwrap();
+    fs::write(folder.path().join(&file), library).unwrap();
+    let names = [build(folder.path(), &root().join("policy.toml")), floor];
+    let listeners = names.each_ref().map(|name| Listener::new(name).native(name));
     let table = conformance::read(&root().join("tests/conformance.toml")).unwrap();
     for version in VERSIONS {
-        let envoy = start(version, folder.path(), &[Listener::new("gate").native(&name)]).unwrap();
-        let port = envoy.port("gate").unwrap();
-        for case in &table {
-            let about = format!("Envoy {version}: {}", case.name);
-            check(port, case, &policy(&Variant::default()), &about);
+        let envoy = start(version, folder.path(), &listeners).unwrap();
+        for name in &names {
+            let port = envoy.port(name).unwrap();
+            for case in &table {
+                let about = format!("Envoy {version}, {name}: {}", case.name);
+                check(port, case, &policy(&Variant::default()), &about);
+            }
         }
     }
 }
@@ -93,7 +109,7 @@ fn every_answer_is_that_of_the_plugin() {
         for port in ports {
             let url = format!("http://127.0.0.1:{port}/");
             let file = ["--policy", file.to_str().unwrap(), "--connections", "2"];
-            header_gate_e2e::stdout(probe(&[&[url.as_str()][..], &file].concat()));
+            stdout(probe(&[&[url.as_str()][..], &file].concat()));
         }
         let log = envoy.stop().unwrap();
         if policy.enforce && !policy.deny.details.is_empty() {
@@ -129,6 +145,56 @@ fn a_body_that_follows_a_denial_never_reaches_the_upstream() {
     good.write(&raw::request("a", "GET", "/", GOOD, b"")).unwrap();
     upstream.set_nonblocking(false).unwrap();
     upstream.accept().unwrap().0.read_exact(&mut byte).unwrap();
+}
+
+/// Whether a request with so many other fields, these values of `allow` and this host passes.
+fn passes(port: u16, others: usize, values: &[&[u8]], host: &str) -> bool {
+    let others: Vec<_> = (0..others).map(|n| format!("x-{n}")).collect();
+    let others = others.iter().map(|name| (name.as_bytes(), &b"y"[..]));
+    let fields: Vec<_> = others.chain(values.iter().map(|value| (&b"allow"[..], *value))).collect();
+    let mut connection = raw::Connection::open(port).unwrap();
+    connection.write(&raw::request(host, "GET", "/", &fields, b"")).unwrap();
+    is_upstream(&connection.receive("GET").unwrap())
+}
+
+#[test]
+fn any_number_of_fields_and_the_host_are_decided_as_by_the_plugin() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = folder.path().join("host.toml");
+    fs::write(&host, "header = \"Host\"\nvalues = [\"a.example\"]\n[deny]\nstatus = 403\n")
+        .unwrap();
+    for file in [root().join("policy.toml"), host] {
+        let name = build(folder.path(), &file);
+        let plugin = Variant::default().with_policy(&file);
+        let listeners =
+            [Listener::new("native").native(&name), listener("plugin", &plugin)].map(|gate| {
+                gate.manager("common_http_protocol_options", json!({ "max_headers_count": 1000 }))
+            });
+        for version in VERSIONS {
+            // The plugin does not load in every one of them.
+            let names = &["native", "plugin"][..if version == NEWEST { 2 } else { 1 }];
+            let envoy = start(version, folder.path(), &listeners[..names.len()]).unwrap();
+            // Envoy adds some; above 128 in all, the gate asks for each that it needs.
+            for others in [0, 90, 110, 115, 118, 120, 122, 124, 126, 128, 130, 400] {
+                let values: [&[&[u8]]; 5] =
+                    [&[], &[b"true"], &[b"wrong"], &[b"true", b"x"], &[b"x", b"true"]];
+                for values in values {
+                    for host in ["a.example", "b.example"] {
+                        let by_host = host == "a.example";
+                        let by_value = values.first() == Some(&&b"true"[..]);
+                        let expected = if name == "host" { by_host } else { by_value };
+                        for gate in names {
+                            let passed = passes(envoy.port(gate).unwrap(), others, values, host);
+                            assert_eq!(
+                                passed, expected,
+                                "{version}, {name}, {gate}: {others}, {values:?}, {host}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -169,10 +235,67 @@ fn repeated_headers_are_denied_if_the_policy_says_so() {
             // The probe asks for it.
             let url = format!("http://127.0.0.1:{strict}/");
             let arguments = [&url, "--policy", files[1].to_str().unwrap(), "--connections=2"];
-            let answer = header_gate_e2e::stdout(probe(&arguments));
+            let answer = stdout(probe(&arguments));
             assert!(answer.contains("value 1, twice"), "{answer}");
         }
     }
+}
+
+#[test]
+fn the_conformance_table_holds_on_aarch64() {
+    apt_program("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu").unwrap();
+    let qemu = apt_program("qemu-aarch64-static", "qemu-user-static").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let target = Some("aarch64-unknown-linux-gnu");
+    let name = build_for(folder.path(), &root().join("policy.toml"), target);
+    let mut command = Command::new(qemu);
+    command.args(["-L", "/usr/aarch64-linux-gnu"]).env(DYNAMIC_MODULES, folder.path());
+    command.arg(install_for(root(), NEWEST, Some("manylinux_2_31_aarch64")).unwrap());
+    let listeners = [Listener::new("gate").native(&name)];
+    let options = Options { concurrency: 1, timeout: Duration::from_mins(5), ..Options::default() };
+    let envoy = Envoy::start(command, &config(&listeners).to_string(), &options).unwrap();
+    for case in conformance::read(&root().join("tests/conformance.toml")).unwrap() {
+        let about = format!("aarch64: {}", case.name);
+        check(envoy.port("gate").unwrap(), &case, &policy(&Variant::default()), &about);
+    }
+}
+
+/// A dynamic module that reads a field that Envoy has not written.
+const CARELESS: &str = r#"
+#include "abi.h"
+uint32_t envoy_dynamic_module_on_http_filter_request_headers(request request) {
+    header fields[128];
+    envoy_dynamic_module_callback_http_get_headers(request, 0, fields);
+    if (fields[127].value.length == 5) return 1;
+    return 0;
+}
+"#;
+
+#[test]
+fn memcheck_finds_nothing_in_the_gate_while_it_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("careless.c");
+    fs::write(&source, CARELESS).unwrap();
+    let mut cc = Command::new("cc");
+    cc.args(["-O0", "-fPIC", "-shared", "-nostdlib", "-I"]).arg(root().join("benches/native"));
+    stdout(cc.arg(&source).arg("-o").arg(folder.path().join("libcareless.so")).output().unwrap());
+    let name = build(folder.path(), &root().join("policy.toml"));
+    let log = folder.path().join("memcheck.log");
+    let mut valgrind = Command::new(apt_program("valgrind", "valgrind").unwrap());
+    valgrind.arg(format!("--log-file={}", log.display())).arg("--error-limit=no");
+    valgrind.arg(install(root(), NEWEST).unwrap()).env(DYNAMIC_MODULES, folder.path());
+    let listeners = [&name, "careless"].map(|name| Listener::new(name).native(name));
+    let options = Options { concurrency: 1, timeout: Duration::from_mins(5), ..Options::default() };
+    let envoy = Envoy::start(valgrind, &config(&listeners).to_string(), &options).unwrap();
+    for case in conformance::read(&root().join("tests/conformance.toml")).unwrap() {
+        let port = envoy.port(&name).unwrap();
+        check(port, &case, &policy(&Variant::default()), &format!("memcheck: {}", case.name));
+    }
+    assert!(is_upstream(&get(envoy.port("careless").unwrap(), &[])));
+    envoy.stop().unwrap();
+    let report = fs::read_to_string(log).unwrap();
+    assert!(report.contains("libcareless.so"), "{report}");
+    assert!(!report.contains(&format!("lib{name}.so")), "{report}");
 }
 
 #[test]
@@ -192,6 +315,6 @@ fn an_envoy_without_the_abi_refuses_it_at_start() {
 fn try_runs_it() {
     let mut script = Command::new(root().join("deploy/try.sh"));
     script.args(["--native", "--once", "--port=0", "--admin-port=0", "--upstream-port=0"]);
-    let stdout = header_gate_e2e::stdout(script.env_remove("ENVOY").output().unwrap());
+    let stdout = stdout(script.env_remove("ENVOY").output().unwrap());
     assert!(stdout.contains("\nok: 403 as policy.toml says"), "{stdout}");
 }

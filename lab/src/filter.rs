@@ -1,5 +1,7 @@
 //! The filters that are compared, each in a listener of its own, and the requests that they get.
 
+mod rivals;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +16,7 @@ use header_gate_envoy::{
     DYNAMIC_MODULES, Envoy, NEWEST, Options, install, until, virtual_machines,
 };
 use header_gate_policy::Policy;
-use serde_json::{Value, json};
+use header_gate_system::command::{ask, on_path};
 
 /// No filter: what the others are compared with.
 pub const NO_FILTER: &str = "no filter";
@@ -59,6 +61,12 @@ pub const FLOOR: &str = "floor (hand-written WAT)";
 pub const EMPTY: &str = "module without callbacks";
 /// `baseline/`, the same rule as one writes it with the SDK.
 pub const BASELINE: &str = "SDK baseline";
+/// The same without its log lines.
+pub const QUIET_BASELINE: &str = "SDK baseline without log lines";
+/// `benches/native/floor.c`, the rule of the native gate written by hand.
+pub const NATIVE_FLOOR: &str = "native floor (hand-written C)";
+/// `benches/native/empty.c`, a dynamic module that lets every request pass.
+pub const NATIVE_EMPTY: &str = "dynamic module without a rule";
 /// Envoy's native filter with the same rule, and a denial of its own.
 pub const RBAC: &str = "Envoy's RBAC filter";
 /// Envoy's native filter for keys of clients, with another denial of its own.
@@ -71,8 +79,10 @@ pub const API_KEY_NAMED: &str = "Envoy's api_key_auth filter, hides the key, nam
 pub const LUA: &str = "Envoy's Lua filter";
 
 /// Those that are no WebAssembly modules.
-pub const NO_MODULES: [&str; 10] = [
+pub const NO_MODULES: [&str; 12] = [
     NO_FILTER,
+    NATIVE_EMPTY,
+    NATIVE_FLOOR,
     NATIVE,
     NATIVE_COUNT,
     NATIVE_MATCHER,
@@ -125,11 +135,11 @@ pub fn all(root: &Path, names: &[&'static str], plugin: Option<&Path>) -> Result
             (NO_FILTER, _) => (listener, UPSTREAM),
             (EMPTY, _) => (wat("empty")?, UPSTREAM),
             (FLOOR, _) => (wat("floor")?, own),
-            (RBAC, _) => (listener.filter(rbac(&policy)), 403),
-            (API_KEY, _) => (listener.filter(api_key(&policy)), 401),
-            (RBAC_COUNTED, _) => (listener.filter(rbac_counted(&policy)), 403),
-            (API_KEY_NAMED, _) => (listener.filter(api_key_named(&policy)), 401),
-            (LUA, _) => (listener.filter(lua(&policy)), own),
+            (RBAC, _) => (listener.filter(rivals::rbac(&policy)), 403),
+            (API_KEY, _) => (listener.filter(rivals::api_key(&policy)), 401),
+            (RBAC_COUNTED, _) => (listener.filter(rivals::rbac_counted(&policy)), 403),
+            (API_KEY_NAMED, _) => (listener.filter(rivals::api_key_named(&policy)), 401),
+            (LUA, _) => (listener.filter(rivals::lua(&policy)), own),
             (OURS, Some(plugin)) => (wasm(plugin), own),
             (OURS, None) => (built(&Variant::default())?, own),
             (NATIVE, _) => (listener.native(&link(root, &root.join("policy.toml"))?), own),
@@ -142,9 +152,12 @@ pub fn all(root: &Path, names: &[&'static str], plugin: Option<&Path>) -> Result
                 let file = option(root, COUNT).context("no such option")?;
                 (listener.native(&link(root, &file)?), own)
             }
+            (NATIVE_EMPTY, _) => (listener.native(&compile(root, "empty")?), UPSTREAM),
+            (NATIVE_FLOOR, _) => (listener.native(&compile(root, "floor")?), own),
             (LOG, _) => (built(&Variant::log())?, own),
             (SDK, _) => (built(&Variant::sdk())?, own),
             (BASELINE, _) => (built(&Variant::baseline())?, own),
+            (QUIET_BASELINE, _) => (built(&Variant::quiet_baseline())?, own),
             _ => {
                 let file =
                     option(root, name).with_context(|| format!("unknown filter `{name}`"))?;
@@ -176,8 +189,8 @@ pub fn of_keys(
             OURS => (wasm(plain)?, own),
             SHA256 => (wasm(digests)?, own),
             NATIVE => (listener.native(&link(root, plain)?), own),
-            RBAC => (listener.filter(rbac(policy)), 403),
-            API_KEY => (listener.filter(api_key(policy)), 401),
+            RBAC => (listener.filter(rivals::rbac(policy)), 403),
+            API_KEY => (listener.filter(rivals::api_key(policy)), 401),
             _ => bail!("{name} has no clients"),
         };
         Ok(Filter { name, listener, denial })
@@ -215,6 +228,16 @@ fn link(root: &Path, file: &Path) -> Result<String> {
     Ok(name.trim_start_matches("lib").trim_end_matches(".so").to_owned())
 }
 
+/// Compiles `benches/native/NAME.c`; returns the name that Envoy knows the module by.
+pub fn compile(root: &Path, name: &str) -> Result<String> {
+    let source = root.join("benches/native").join(name).with_extension("c");
+    let mut cc = Command::new(on_path("cc").context("cc is missing: install a C compiler")?);
+    cc.args(["-O2", "-fPIC", "-shared", "-nostdlib", "-Wall", "-Werror", "-Wl,-z,now", "-o"]);
+    cc.arg(folder(root)?.join(format!("lib{name}.so"))).arg(source);
+    ask(&mut cc)?;
+    Ok(name.to_owned())
+}
+
 /// Compiles `benches/NAME.wat` to a module.
 fn assemble(root: &Path, name: &str) -> Result<PathBuf> {
     let source = root.join("benches").join(name).with_extension("wat");
@@ -249,77 +272,6 @@ pub fn start(root: &Path, filters: &[Filter], options: &Options) -> Result<Envoy
     until(|| Ok((envoy.virtual_machines()? == expected).then_some(())))
         .with_context(|| format!("Envoy does not have its {expected} virtual machines"))?;
     Ok(envoy)
-}
-
-fn rbac(policy: &Policy) -> Value {
-    let principals = policy.accepted().into_iter().map(
-        |value| json!({ "header": { "name": policy.header, "string_match": { "exact": value } } }),
-    );
-    let rule = json!({
-        "permissions": [{ "any": true }],
-        "principals": principals.collect::<Vec<_>>(),
-    });
-    json!({
-        "name": "rbac",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
-            "rules": { "action": "ALLOW", "policies": { "gate": rule } },
-        },
-    })
-}
-
-fn api_key(policy: &Policy) -> Value {
-    let clients = policy.accepted().into_iter().enumerate();
-    let credentials = clients.map(|(i, value)| json!({ "key": value, "client": i.to_string() }));
-    json!({
-        "name": "api_key_auth",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.api_key_auth.v3.ApiKeyAuth",
-            "credentials": credentials.collect::<Vec<_>>(),
-            "key_sources": [{ "header": policy.header }],
-        },
-    })
-}
-
-fn rbac_counted(policy: &Policy) -> Value {
-    let mut filter = rbac(policy);
-    let config = &mut filter["typed_config"];
-    config["shadow_rules"] = config["rules"].clone();
-    config["track_per_rule_stats"] = true.into();
-    filter
-}
-
-fn api_key_named(policy: &Policy) -> Value {
-    let mut filter = api_key(policy);
-    filter["typed_config"]["forwarding"] =
-        json!({ "header": "x-client-id", "hide_credentials": true });
-    filter
-}
-
-fn lua(policy: &Policy) -> Value {
-    let accepted = policy.accepted().into_iter().map(|value| format!("value == {value:?}"));
-    let headers =
-        policy.deny.headers.iter().map(|(name, value)| format!(", [{name:?}] = {value:?}"));
-    let script = format!(
-        "function envoy_on_request(handle)\n\
-         local value = handle:headers():get({:?})\n\
-         if not ({}) then\n\
-         handle:respond({{ [\":status\"] = \"{}\"{} }}, {:?})\n\
-         end\n\
-         end\n",
-        policy.header,
-        accepted.collect::<Vec<_>>().join(" or "),
-        policy.deny.status,
-        headers.collect::<String>(),
-        policy.deny.body,
-    );
-    json!({
-        "name": "lua",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
-            "default_source_code": { "inline_string": script },
-        },
-    })
 }
 
 /// The names of the three paths.

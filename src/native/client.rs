@@ -1,6 +1,6 @@
 //! The header that names the client to the upstream.
 
-use super::{Buffer, Request, set};
+use super::abi::{Buffer, Request, set};
 use crate::client::id;
 use crate::policy::CLIENT_HEADER;
 

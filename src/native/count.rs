@@ -4,7 +4,7 @@
 use core::ffi::c_void;
 use core::ptr;
 
-use super::{Buffer, Request};
+use super::abi::{Buffer, Request};
 use crate::count::{COUNTERS, NAMES};
 use crate::policy::COUNT;
 

@@ -1,43 +1,91 @@
 //! The front with an Envoy in Rust, also for tools that look at unsafe code. `e2e/tests/native.rs` tests the
 //! library in a real Envoy.
 
-use std::sync::{Mutex, PoisonError};
+use core::ptr;
+use core::slice;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
+use super::abi::{Header, REQUEST_HEADER};
 use super::*;
-use crate::policy::{CLIENT_HEADER, PATHS, VALUES};
+use crate::policy::{
+    BODY, CLIENT_HEADER, DETAILS, GRPC_RESPONSE, MISSING_DETAILS, PATHS, RESPONSE, STATUS, VALUES,
+};
 
-/// What Envoy returns for a header.
+/// More fields than the gate takes in one list.
+const MANY: usize = 1000;
+
+/// A field of the request, as Envoy returns it.
 #[derive(Clone, Copy)]
-struct Returned {
-    found: bool,
+struct Field {
+    key: Option<&'static [u8]>,
     value: Option<&'static [u8]>,
     size: usize,
-    count: usize,
 }
 
-impl Returned {
-    const NOTHING: Self = Self { found: false, value: None, size: 0, count: 0 };
+impl Field {
+    const fn new(key: &'static str, value: &'static [u8]) -> Self {
+        Self { key: Some(key.as_bytes()), value: Some(value), size: value.len() }
+    }
 
-    const fn value(value: &'static [u8]) -> Self {
-        Self { found: true, value: Some(value), size: value.len(), count: 1 }
+    /// The policy's header.
+    const fn gate(value: &'static [u8]) -> Self {
+        Self::new(FIELD, value)
+    }
+
+    fn header(self) -> Header {
+        let buffer = |bytes: Option<&[u8]>, length| Buffer {
+            ptr: bytes.map_or(ptr::null(), <[u8]>::as_ptr),
+            length,
+        };
+        Header {
+            key: buffer(self.key, self.key.map_or(FIELD.len(), <[u8]>::len)),
+            value: buffer(self.value, self.size),
+        }
     }
 }
 
-/// What Envoy returns for the policy's header, `content-type` and `:path`, whether it changes headers, and what it was
-/// told to send.
+/// What Envoy returns for the fields, whether it changes them, and what it was told to send.
 struct Envoy {
-    header: Returned,
-    content_type: Returned,
-    path: Returned,
+    fields: Vec<Field>,
+    /// How many fields it says that there are, if not as many as there are.
+    says: Option<usize>,
+    /// Whether it returns a list, and how much of it.
+    lists: bool,
+    most: usize,
+    /// Whether it returns a field that it is asked for, and how many values it says that there are.
+    finds: bool,
+    count: Option<usize>,
     refuses: bool,
+    /// Whether a field may have changed since the last list.
+    stale: bool,
     sent: Vec<Sent>,
 }
 
 impl Envoy {
-    const fn with(header: Returned) -> Self {
-        let nothing = Returned::NOTHING;
-        Self { header, content_type: nothing, path: nothing, refuses: false, sent: Vec::new() }
+    const fn new() -> Self {
+        Self {
+            fields: Vec::new(),
+            says: None,
+            lists: true,
+            most: usize::MAX,
+            finds: true,
+            count: None,
+            refuses: false,
+            stale: false,
+            sent: Vec::new(),
+        }
+    }
+
+    /// With `fields` behind others, some of which have names of the same size.
+    fn with(fields: &[Field]) -> Self {
+        let mut other = FIELD.as_bytes().to_vec();
+        *other.last_mut().unwrap() ^= 1;
+        let other = [
+            Field::new("x-other", b"x"),
+            Field { key: Some(other.leak()), ..Field::gate(VALUES[0]) },
+        ];
+        Self { fields: other.iter().chain(fields).copied().collect(), ..Self::new() }
     }
 }
 
@@ -48,7 +96,11 @@ enum Sent {
     Response(u32, Vec<(Vec<u8>, Vec<u8>)>, Vec<u8>, Vec<u8>),
 }
 
-static ENVOY: Mutex<Envoy> = Mutex::new(Envoy::with(Returned::NOTHING));
+static ENVOY: Mutex<Envoy> = Mutex::new(Envoy::new());
+
+fn envoy() -> MutexGuard<'static, Envoy> {
+    ENVOY.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The bytes of a buffer that the module passed.
 fn bytes(buffer: Buffer) -> Vec<u8> {
@@ -63,7 +115,35 @@ fn pairs(headers: *const Header, size: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 fn sent(what: Sent) {
-    ENVOY.lock().unwrap_or_else(PoisonError::into_inner).sent.push(what);
+    let mut envoy = envoy();
+    assert!(!envoy.stale, "a field is read that may have changed");
+    envoy.sent.push(what);
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_callback_http_get_headers_size(
+    _request: Request,
+    map: u32,
+) -> usize {
+    assert_eq!(map, REQUEST_HEADER);
+    let envoy = envoy();
+    envoy.says.unwrap_or(envoy.fields.len())
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn envoy_dynamic_module_callback_http_get_headers(
+    _request: Request,
+    map: u32,
+    headers: *mut Header,
+) -> bool {
+    assert_eq!(map, REQUEST_HEADER);
+    let mut envoy = envoy();
+    envoy.stale = false;
+    for (i, field) in envoy.fields.iter().take(envoy.most).enumerate() {
+        // SAFETY: the caller passes memory for as many fields as it was told.
+        unsafe { headers.add(i).write(field.header()) };
+    }
+    envoy.lists
 }
 
 #[unsafe(no_mangle)]
@@ -76,20 +156,17 @@ unsafe extern "C" fn envoy_dynamic_module_callback_http_get_header(
     count: *mut usize,
 ) -> bool {
     assert_eq!((map, index), (REQUEST_HEADER, 0));
-    let envoy = ENVOY.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = match &bytes(key)[..] {
-        b"content-type" => envoy.content_type,
-        b":path" => envoy.path,
-        key if key == HEADER.as_bytes() => envoy.header,
-        _ => Returned::NOTHING,
-    };
-    let ptr = found.value.map_or(ptr::null(), <[u8]>::as_ptr);
+    let (key, mut envoy) = (bytes(key), envoy());
+    // Here Envoy is asked for each field anew.
+    envoy.stale = false;
+    let found: Vec<_> = envoy.fields.iter().filter(|field| field.key == Some(&key)).collect();
+    let first = found.first().map_or(Buffer::NONE, |field| field.header().value);
     // SAFETY: the results are the caller's.
     unsafe {
-        value.write(Buffer { ptr, length: found.size });
-        count.write(found.count);
+        value.write(first);
+        count.write(envoy.count.unwrap_or(found.len()));
     }
-    found.found
+    envoy.finds && !found.is_empty()
 }
 
 #[unsafe(no_mangle)]
@@ -134,7 +211,9 @@ extern "C" fn envoy_dynamic_module_callback_http_set_header(
     assert_eq!(map, REQUEST_HEADER);
     let is_client = CLIENT_HEADER.is_some_and(|name| name.as_bytes() == bytes(key));
     assert!(is_client || value.ptr.is_null() && bytes(key) == HEADER.as_bytes());
-    !ENVOY.lock().unwrap_or_else(PoisonError::into_inner).refuses
+    let mut envoy = envoy();
+    envoy.stale = true;
+    !envoy.refuses
 }
 
 #[unsafe(no_mangle)]
@@ -162,15 +241,10 @@ extern "C" fn envoy_dynamic_module_callback_http_filter_increment_counter(
 }
 
 /// The decision on a request, and what was sent.
-fn decide(header: Returned, content_type: Returned) -> (u32, Vec<Sent>) {
-    ask(Envoy { content_type, ..Envoy::with(header) })
-}
-
 fn ask(state: Envoy) -> (u32, Vec<Sent>) {
     /// One request at a time.
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let envoy = || ENVOY.lock().unwrap_or_else(PoisonError::into_inner);
     *envoy() = state;
     let counters = ptr::without_provenance(count::define_all(ptr::null_mut()));
     let status =
@@ -198,80 +272,92 @@ fn denial(is_missing: bool) -> Vec<Sent> {
 #[test]
 fn each_accepted_value_passes_and_nothing_is_sent() {
     for value in VALUES {
-        assert_eq!(decide(Returned::value(value), Returned::NOTHING), (CONTINUE, Vec::new()));
-        let repeated = Returned { count: 2, ..Returned::value(value) };
-        let expected = if DENY_REPEATED { STOP_ITERATION } else { CONTINUE };
-        assert_eq!(decide(repeated, Returned::NOTHING).0, expected, "the first of two values");
+        for says in [None, Some(MANY)] {
+            let single = Envoy { says, ..Envoy::with(&[Field::gate(value)]) };
+            assert_eq!(ask(single), (CONTINUE, Vec::new()));
+            let repeated = [value, b"x"].map(Field::gate);
+            let repeated = Envoy { says, ..Envoy::with(&repeated) };
+            let expected = if DENY_REPEATED { STOP_ITERATION } else { CONTINUE };
+            assert_eq!(ask(repeated).0, expected, "the first of two values");
+        }
     }
 }
 
 #[test]
 fn whatever_else_envoy_returns_is_denied() {
     let value = VALUES[0];
-    let right = Returned::value(value);
-    let mut altered = value.to_vec();
+    let (right, mut altered) = (Field::gate(value), value.to_vec());
     altered[0] ^= 1;
     assert!(!VALUES.contains(&&altered[..]));
-    for (found, about) in [
-        (Returned::NOTHING, "no header"),
-        (Returned { found: false, ..right }, "not found, and yet a value"),
-        (Returned { value: None, ..right }, "a null pointer"),
-        (Returned { count: 0, ..right }, "found no times"),
-        (Returned { size: value.len() - 1, ..right }, "a shorter value"),
-        (Returned { size: 0, ..right }, "an empty value"),
-        (Returned { size: usize::MAX, ..right }, "a size that no value has"),
-        (Returned::value(altered.leak()), "a wrong value of the same size"),
-        (Returned::value(b"a value that no policy of this repository accepts"), "another value"),
+    for (field, is_missing, about) in [
+        (Field { key: None, ..right }, true, "a null pointer as name"),
+        (Field { value: None, ..right }, true, "a null pointer as value"),
+        (Field { size: value.len() - 1, ..right }, value.len() == 1, "a shorter value"),
+        (Field { size: 0, ..right }, true, "an empty value"),
+        (Field { size: usize::MAX, ..right }, true, "a size that no value has"),
+        (Field::gate(altered.leak()), false, "a wrong value of the same size"),
+        (Field::gate(b"a value that no policy of this repository accepts"), false, "another value"),
     ] {
-        let is_missing = !found.found
-            || found.count == 0
-            || found.value.is_none()
-            || found.size == 0
-            || found.size == usize::MAX;
-        let denied = (STOP_ITERATION, denial(is_missing));
-        assert_eq!(decide(found, Returned::NOTHING), denied, "{about}");
+        for says in [None, Some(MANY)] {
+            let state = Envoy { says, ..Envoy::with(&[field]) };
+            assert_eq!(ask(state), (STOP_ITERATION, denial(is_missing)), "{about}, {says:?}");
+        }
+    }
+    let denied = (STOP_ITERATION, denial(true));
+    for (state, about) in [
+        (Envoy::with(&[]), "no header"),
+        (Envoy { lists: false, ..Envoy::with(&[right]) }, "a list that is none"),
+        (Envoy { most: 2, ..Envoy::with(&[right]) }, "a list that is cut off"),
+        (Envoy { most: 0, ..Envoy::with(&[right]) }, "a list that is empty"),
+        (Envoy { says: Some(0), most: 0, ..Envoy::with(&[right]) }, "no fields at all"),
+        (Envoy { says: Some(MANY), ..Envoy::with(&[]) }, "no header, asked"),
+        (Envoy { says: Some(MANY), finds: false, ..Envoy::with(&[right]) }, "not found"),
+        (Envoy { says: Some(MANY), count: Some(0), ..Envoy::with(&[right]) }, "found no times"),
+    ] {
+        assert_eq!(ask(state), denied, "{about}");
     }
 }
 
 #[test]
 fn a_grpc_call_is_denied_in_grpcs_form() {
     let grpc = [Sent::Headers(owned(&GRPC_RESPONSE), true)];
+    let field = |value| Field::new("content-type", value);
     for media_type in ["application/grpc", "application/grpc+", "application/grpc+proto"] {
-        let found = Returned::value(media_type.as_bytes());
-        let (status, sent) = decide(Returned::NOTHING, found);
+        let (status, sent) = ask(Envoy::with(&[field(media_type.as_bytes())]));
         assert_eq!((status, &sent[..]), (STOP_ITERATION, &grpc[..]), "{media_type}");
     }
     for media_type in ["", "application/grp", "application/grpc-web", "application/grpc;", "text"] {
-        let found = Returned::value(media_type.as_bytes());
-        assert_eq!(decide(Returned::NOTHING, found).1, denial(true), "{media_type}");
+        let (_, sent) = ask(Envoy::with(&[field(media_type.as_bytes())]));
+        assert_eq!(sent, denial(true), "{media_type}");
     }
-    let endless = Returned { size: usize::MAX, ..Returned::value(GRPC) };
-    assert_eq!(decide(Returned::NOTHING, endless).1, denial(true));
+    let endless = Field { size: usize::MAX, ..field(b"application/grpc") };
+    assert_eq!(ask(Envoy::with(&[endless])).1, denial(true));
 }
 
 #[test]
 fn an_envoy_that_refuses_what_the_policy_wants_done_denies() {
     let wants = REMOVE || CLIENT_HEADER.is_some();
     for value in VALUES {
-        let refuses = Envoy { refuses: true, ..Envoy::with(Returned::value(value)) };
+        let refuses = Envoy { refuses: true, ..Envoy::with(&[Field::gate(value)]) };
         assert_eq!(ask(refuses).0, if wants { STOP_ITERATION } else { CONTINUE });
     }
 }
 
 #[test]
 fn a_path_passes_only_if_it_is_exempt() {
-    let open = |path| Envoy { path, ..Envoy::with(Returned::NOTHING) };
+    let open = |field| Envoy::with(&[field]);
+    let at = |path| Field::new(":path", path);
     for pattern in PATHS {
-        let path = Returned::value(pattern.strip_suffix('*').unwrap_or(pattern).as_bytes());
+        let path = at(pattern.strip_suffix('*').unwrap_or(pattern).as_bytes());
         assert_eq!(ask(open(path)), (CONTINUE, Vec::new()));
-        assert_eq!(ask(open(Returned { found: false, ..path })).0, STOP_ITERATION);
-        assert_eq!(ask(open(Returned { size: path.size - 1, ..path })).0, STOP_ITERATION);
+        assert_eq!(ask(Envoy { lists: false, ..open(path) }).0, STOP_ITERATION);
+        assert_eq!(ask(open(Field { size: path.size - 1, ..path })).0, STOP_ITERATION);
         let refuses = Envoy { refuses: true, ..open(path) };
         let expected = if CLIENT_HEADER.is_some() { STOP_ITERATION } else { CONTINUE };
         assert_eq!(ask(refuses).0, expected);
     }
     for path in [&b"/"[..], b"/healthz/../admin"] {
-        assert_eq!(ask(open(Returned::value(path))), (STOP_ITERATION, denial(true)));
+        assert_eq!(ask(open(at(path))), (STOP_ITERATION, denial(true)));
     }
 }
 
@@ -283,5 +369,5 @@ fn every_configuration_and_request_is_given_a_filter() {
     assert!(!config.is_null());
     assert!(!envoy_dynamic_module_on_http_filter_new(config, envoy).is_null());
     // A configuration of a route would have no effect.
-    assert_eq!(envoy_dynamic_module_on_http_filter_per_route_config_new(), 0);
+    assert_eq!(abi::envoy_dynamic_module_on_http_filter_per_route_config_new(), 0);
 }

@@ -18,10 +18,12 @@ use elf::endian::AnyEndian;
 const EVENT: &str = "envoy_dynamic_module_on_";
 
 /// The functions of Envoy that a gate may call.
-const CALLBACKS: [&str; 7] = [
+const CALLBACKS: [&str; 9] = [
     "envoy_dynamic_module_callback_http_filter_config_define_counter",
     "envoy_dynamic_module_callback_http_filter_increment_counter",
     "envoy_dynamic_module_callback_http_get_header",
+    "envoy_dynamic_module_callback_http_get_headers",
+    "envoy_dynamic_module_callback_http_get_headers_size",
     "envoy_dynamic_module_callback_http_send_response",
     "envoy_dynamic_module_callback_http_send_response_data",
     "envoy_dynamic_module_callback_http_send_response_headers",

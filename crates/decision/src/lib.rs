@@ -32,4 +32,4 @@ mod value;
 
 pub use clients::{Clients, Digests};
 pub use rule::Rule;
-pub use value::{Value, write_image};
+pub use value::{Value, partial, write_image};

@@ -47,15 +47,14 @@ const fn capacity(words: usize) -> usize {
 pub const fn write_image(words: &mut [u64], bytes: &[u8]) {
     let fits = bytes.len() <= capacity(words.len());
     if fits {
-        let (whole, mut rest) = bytes.as_chunks();
+        let (whole, rest) = bytes.as_chunks();
         let mut i = 0;
         while i < whole.len() {
             words[i] = u64::from_le_bytes(whole[i]);
             i += 1;
         }
-        while let [start @ .., last] = rest {
-            words[i] = words[i] << 8 | *last as u64;
-            rest = start;
+        if !rest.is_empty() {
+            words[i] = partial(rest);
         }
     }
     let size = if fits { bytes.len() as u32 } else { u32::MAX };
@@ -63,9 +62,37 @@ pub const fn write_image(words: &mut [u64], bytes: &[u8]) {
     words[last] |= (size as u64) << 32;
 }
 
+/// Fewer than eight bytes as a word, in little-endian order. Loads overlap where they have to, instead of a loop.
+#[inline]
+#[must_use]
+pub const fn partial(bytes: &[u8]) -> u64 {
+    let n = bytes.len();
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        return first as u64 | (last as u64) << (8 * (n - size_of::<u32>()));
+    }
+    if n == 0 {
+        return 0;
+    }
+    let middle = n / 2;
+    bytes[0] as u64
+        | (bytes[middle] as u64) << (8 * middle)
+        | (bytes[n - 1] as u64) << (8 * (n - 1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fewer_than_eight_bytes_are_a_word() {
+        for n in 0..8 {
+            let bytes = &[0x81, 2, 0xc3, 4, 5, 0xf6, 7][..n];
+            let mut word = [0; 8];
+            word[..n].copy_from_slice(bytes);
+            assert_eq!(partial(bytes), u64::from_le_bytes(word), "{bytes:?}");
+        }
+    }
 
     #[test]
     fn a_value_that_does_not_fit_has_no_image() {

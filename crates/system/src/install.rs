@@ -49,6 +49,11 @@ pub fn npm(root: &Path, name: &str) -> Result<PathBuf> {
 
 /// Installs what `pins/pypi/NAME.txt` lists; returns a folder for `PYTHONPATH`.
 pub fn pypi(root: &Path, name: &str) -> Result<PathBuf> {
+    pypi_for(root, name, None)
+}
+
+/// As `pypi`, for another machine: a platform of pip.
+pub fn pypi_for(root: &Path, name: &str, platform: Option<&str>) -> Result<PathBuf> {
     let folder = root.join("pins/pypi");
     let file = folder.join(format!("{name}.txt"));
     let Ok(pins) = fs::read_to_string(&file) else {
@@ -60,13 +65,14 @@ pub fn pypi(root: &Path, name: &str) -> Result<PathBuf> {
     // Some packages are compiled for one version of Python.
     let script = "import platform, sys; print(sys.implementation.cache_tag, platform.machine())";
     let tag = ask(Command::new(&python).args(["-c", script]))?;
+    let tag = platform.map_or(tag, str::to_owned);
     let what = pins.lines().next().unwrap_or(name).trim_start_matches("# ");
     let what = format!("{what} from PyPI");
     install(root, &format!("pypi/{name}-{}", digest(&[&pins, &tag])), &what, |to| {
         let mut pip = Command::new(&python);
         // --user in the user's configuration of pip would contradict --target.
         pip.env("PIP_USER", "0").args(PIP_INSTALL.split(' ')).arg("--target").arg(to);
-        pip.arg("-r").arg(&file);
+        pip.args(platform.map(|platform| format!("--platform={platform}"))).arg("-r").arg(&file);
         Ok(pip)
     })
     .with_context(|| format!("pip cannot install {name} (PIP_INDEX_URL or HTTPS_PROXY may help)"))

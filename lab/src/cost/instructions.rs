@@ -9,8 +9,8 @@ use header_gate_envoy::{NEWEST, install};
 use super::callgrind::{self, Callgrind, MODULES};
 use crate::filter::{
     self, API_KEY, API_KEY_NAMED, BASELINE, Client, EMPTY, FLOOR, LOG, LUA, MATCHER, NATIVE,
-    NATIVE_MATCHER, NATIVE_ROUTE, NO_FILTER, OPTIONS, OURS, RBAC, RBAC_COUNTED, ROUTE, Request,
-    SDK,
+    NATIVE_EMPTY, NATIVE_FLOOR, NATIVE_MATCHER, NATIVE_ROUTE, NO_FILTER, OPTIONS, OURS,
+    QUIET_BASELINE, RBAC, RBAC_COUNTED, ROUTE, Request, SDK,
 };
 use crate::samples::Samples;
 
@@ -23,21 +23,27 @@ const SETUPS: [(&str, &[&str]); 2] = [
     (FRONTS, &[NO_FILTER, OURS, LOG, SDK]),
 ];
 
-/// The forms that a gate may have, and its rivals, in one Envoy.
+/// The forms that a gate may have, and its rivals; the fronts on the SDK need an Envoy of their own.
 pub const FORMS: &str = "forms";
-pub const IN_FORMS: [&str; 11] = [
+pub const IN_FORMS: [&str; 15] = [
     NO_FILTER,
+    EMPTY,
     OURS,
     MATCHER,
     ROUTE,
     NATIVE,
     NATIVE_MATCHER,
     NATIVE_ROUTE,
+    NATIVE_FLOOR,
+    NATIVE_EMPTY,
     RBAC,
     RBAC_COUNTED,
     API_KEY,
     API_KEY_NAMED,
+    LUA,
 ];
+pub const SDK_FORMS: &str = "forms on the SDK";
+pub const IN_SDK_FORMS: [&str; 5] = [NO_FILTER, OURS, SDK, QUIET_BASELINE, BASELINE];
 
 /// The group of what V8's code takes of the instructions in `group`.
 pub fn guest(group: &str) -> String {
@@ -51,7 +57,13 @@ pub fn measure(root: &Path, repeated: [usize; 2], requests: u32) -> Result<Sampl
 
 /// Counts for each form of a gate.
 pub fn measure_forms(root: &Path, repeated: [usize; 2], requests: u32) -> Result<Samples> {
-    measure_in(root, "cost forms", &[(FORMS, &IN_FORMS)], repeated, requests)
+    measure_in(
+        root,
+        "cost forms",
+        &[(FORMS, &IN_FORMS), (SDK_FORMS, &IN_SDK_FORMS)],
+        repeated,
+        requests,
+    )
 }
 
 /// The plugin without and with each option of the policy, as many in one group as one Envoy can hold.

@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 
-use super::instructions::{FILTERS, FORMS, FRONTS, IN_FORMS, guest, option_groups};
+use super::instructions::{
+    FILTERS, FORMS, FRONTS, IN_FORMS, IN_SDK_FORMS, SDK_FORMS, guest, option_groups,
+};
 use super::{load, workers};
 use crate::chart::{self, Bar};
 use crate::filter::{
@@ -83,7 +85,8 @@ pub fn options(samples: &Samples) -> Result<String> {
 
 /// What each form of a gate adds, and each rival.
 pub fn forms(samples: &Samples) -> Result<String> {
-    rows(samples, IN_FORMS[1..].iter().map(|&filter| (FORMS, filter)))
+    let on_sdk = IN_SDK_FORMS[2..].iter().map(|&filter| (SDK_FORMS, filter));
+    rows(samples, IN_FORMS[1..].iter().map(|&filter| (FORMS, filter)).chain(on_sdk))
 }
 
 /// The highest ratio that the documents claim, of what the plugin adds to what another filter adds.

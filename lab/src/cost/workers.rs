@@ -5,7 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use header_gate_envoy::{Options, process_memory, until};
 
-use crate::filter::{self, API_KEY, BASELINE, EMPTY, FLOOR, Filter, NATIVE, NO_FILTER, OURS, RBAC};
+use crate::filter::{
+    self, API_KEY, BASELINE, EMPTY, FLOOR, Filter, LUA, MATCHER, NATIVE, NATIVE_EMPTY, NO_FILTER,
+    OURS, QUIET_BASELINE, RBAC, SDK,
+};
 use crate::samples::Samples;
 
 pub const GROUP: &str = "workers";
@@ -13,7 +16,21 @@ pub const WORKERS: u32 = 32;
 /// Resident memory in KiB; milliseconds until Envoy's workers run, by its own count.
 pub const RSS: &str = "resident KiB";
 pub const READY: &str = "ready ms";
-pub const FILTERS: [&str; 8] = [NO_FILTER, API_KEY, NATIVE, RBAC, EMPTY, FLOOR, OURS, BASELINE];
+pub const FILTERS: [&str; 13] = [
+    NO_FILTER,
+    API_KEY,
+    NATIVE_EMPTY,
+    NATIVE,
+    RBAC,
+    LUA,
+    EMPTY,
+    FLOOR,
+    OURS,
+    MATCHER,
+    SDK,
+    QUIET_BASELINE,
+    BASELINE,
+];
 
 /// Starts Envoy with each filter in turn, `rounds` times.
 pub fn measure(root: &Path, rounds: usize) -> Result<Samples> {

@@ -1,5 +1,6 @@
 //! The native gate: a shared library for Envoy's dynamic modules.
 
+use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,6 +9,8 @@ use anyhow::{Context, Result, ensure};
 use header_gate_contract::Library;
 use header_gate_policy::Policy;
 use header_gate_system::command;
+
+use super::toolchain::Toolchain;
 
 /// Envoy loads `lib<name>.so`; this is the name of the gate with the checkout's policy.
 pub const NAME: &str = "header_gate";
@@ -22,11 +25,14 @@ pub fn file_name(file: Option<&Path>) -> String {
 /// Compiles the gate with the policy in `file` for this machine, or for `target`, and checks it.
 pub fn build(root: &Path, file: &Path, target: Option<&str>) -> Result<(Vec<u8>, Library)> {
     Policy::read(file)?;
-    let mut cargo = command::cargo("cargo");
-    cargo.current_dir(root).args(["rustc", "--quiet", "--locked", "--release", "--lib"]);
+    let toolchain = target.map_or(Ok(Toolchain::Path), Toolchain::of)?;
+    let mut cargo = toolchain.compiler("rustc", root, "core");
+    cargo.args(["--quiet", "--profile", "native", "--lib"]);
     cargo.args(["--package", "header-gate", "--features", "native", "--crate-type", "cdylib"]);
     cargo.args(["--message-format", "json-render-diagnostics", "--target-dir", "target/native"]);
-    cargo.args(target.map(|target| format!("--target={target}")));
+    if let Some(target) = target {
+        cargo.arg(format!("--target={target}")).envs(linker(target)?);
+    }
     cargo.env("HEADER_GATE_POLICY", file.canonicalize()?);
     // Until the library is read, no other build may replace it.
     let folder = root.join("target/native");
@@ -41,6 +47,26 @@ pub fn build(root: &Path, file: &Path, target: Option<&str>) -> Result<(Vec<u8>,
     let properties = Library::inspect(&bytes)
         .with_context(|| format!("{} breaks its contract", library.display()))?;
     Ok((bytes, properties))
+}
+
+/// The variable that names the linker for `target`: the user's, or GCC's of Debian's name.
+fn linker(target: &str) -> Result<Option<(String, PathBuf)>> {
+    let name = target.to_uppercase().replace('-', "_");
+    let (variable, machine) = (format!("CARGO_TARGET_{name}_LINKER"), target.split('-').next());
+    let machine = machine.unwrap_or_default();
+    if let Some(own) = env::var_os(&variable) {
+        return Ok(Some((variable, own.into())));
+    }
+    if machine == env::consts::ARCH {
+        return Ok(None);
+    }
+    let gcc = format!("{machine}-linux-gnu-gcc");
+    let file = command::on_path(&gcc).with_context(|| {
+        format!(
+            "--target {target}: {gcc} is not on PATH; install it, or name a linker in {variable}"
+        )
+    })?;
+    Ok(Some((variable, file)))
 }
 
 /// The shared library in cargo's messages.

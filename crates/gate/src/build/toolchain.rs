@@ -39,7 +39,7 @@ impl Toolchain {
             Ok(name) if name == "debian" => true,
             other => bail!("{SETTING}={} is unknown, expected `debian`", other?),
         };
-        if !debian_only && path_has_target() {
+        if !debian_only && path_has_target(TARGET) {
             return Ok(Self::Path);
         }
         if debian_is_complete() {
@@ -48,7 +48,7 @@ impl Toolchain {
         let mut failures = String::new();
         if !debian_only && command::on_path("rustup").is_some() {
             match install::rustup_target(TARGET) {
-                Ok(()) if path_has_target() => return Ok(Self::Path),
+                Ok(()) if path_has_target(TARGET) => return Ok(Self::Path),
                 Ok(()) => failures += "; rustup added it to a toolchain that is not on PATH",
                 Err(error) => failures = format!("; {error:#}"),
             }
@@ -67,6 +67,30 @@ impl Toolchain {
         command::ask(command::cargo(rustc).arg("-V"))
     }
 
+    /// One for another `target` than this machine, of which only `core` is needed.
+    pub fn of(target: &str) -> Result<Self> {
+        if path_has_target(target) {
+            return Ok(Self::Path);
+        }
+        ensure!(
+            debian_is_complete(),
+            "--target {target}: the Rust on PATH has no such target; run `rustup target add {target}`"
+        );
+        Ok(Self::Debian)
+    }
+
+    /// cargo, run in `root`; Debian's compiles these `parts` of the standard library along.
+    pub fn compiler(self, subcommand: &str, root: &Path, parts: &str) -> Command {
+        let mut cargo = command::cargo(if self == Self::Debian { DEBIAN_CARGO } else { "cargo" });
+        cargo.current_dir(root).args([subcommand, "--locked"]);
+        if self == Self::Debian {
+            // -Z flags and the sources of std are for nightly compilers only, or with this.
+            cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", DEBIAN_RUSTC);
+            cargo.arg(format!("-Zbuild-std={parts}"));
+        }
+        cargo
+    }
+
     /// `cargo build` or `cargo rustc` (`subcommand`) for the target, run in `root`. Its output contains
     /// no path of this machine.
     pub fn cargo(self, subcommand: &str, root: &Path, needs_std: bool) -> Command {
@@ -74,16 +98,13 @@ impl Toolchain {
             |folder: &Path, name| format!("--remap-path-prefix={}={name}", folder.display());
         let mut flags = vec![remap(root, "/header-gate")];
         flags.extend(cargo_home().map(|home| remap(&home, "/cargo")));
-        let mut cargo = command::cargo(if self == Self::Debian { DEBIAN_CARGO } else { "cargo" });
-        cargo.current_dir(root).args([subcommand, "--locked", "--release", "--target", TARGET]);
+        let parts = if needs_std { "std,panic_abort" } else { "core" };
+        let mut cargo = self.compiler(subcommand, root, parts);
+        cargo.args(["--release", "--target", TARGET]);
         if self == Self::Debian {
-            // -Z flags and the sources of std are for nightly compilers only, or with this.
-            cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", DEBIAN_RUSTC);
             flags.push(remap(Path::new(DEBIAN_SOURCES), "/rust"));
             // Only std needs it, but with other flags cargo would compile core again each time.
             flags.push(format!("-Lnative={DEBIAN_LIBC}"));
-            let parts = if needs_std { "std,panic_abort" } else { "core" };
-            cargo.arg(format!("-Zbuild-std={parts}"));
         }
         // Added to the flags of .cargo/config.toml, which RUSTFLAGS would replace.
         let flags = toml::Value::from(flags);
@@ -98,9 +119,9 @@ fn cargo_home() -> Option<PathBuf> {
 }
 
 /// Whether the rustc on PATH has a compiled `core` for the target.
-fn path_has_target() -> bool {
+fn path_has_target(target: &str) -> bool {
     let mut rustc = command::cargo("rustc");
-    rustc.args(["--print", "target-libdir", "--target", TARGET]);
+    rustc.args(["--print", "target-libdir", "--target", target]);
     let files = command::ask(&mut rustc).ok().and_then(|folder| fs::read_dir(folder).ok());
     let mut names = files.into_iter().flatten().flatten().map(|file| file.file_name());
     names.any(|name| name.to_string_lossy().starts_with("libcore-"))
