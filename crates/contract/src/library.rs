@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use elf::ElfBytes;
 use elf::abi::{
     DT_INIT, DT_INIT_ARRAY, DT_NEEDED, DT_TEXTREL, PF_W, PF_X, PT_GNU_RELRO, PT_GNU_STACK, PT_LOAD,
-    STB_GLOBAL, STV_DEFAULT,
+    STB_GLOBAL, STT_SECTION, STV_DEFAULT,
 };
 use elf::endian::AnyEndian;
 
@@ -53,6 +53,10 @@ impl Library {
         let (mut imports, mut events) = (BTreeSet::new(), 0);
         for symbol in symbols.iter().skip(1) {
             let name = names.get(symbol.st_name as usize).context("a symbol has no name")?;
+            // Linkers for some machines list sections.
+            if symbol.st_symtype() == STT_SECTION {
+                continue;
+            }
             if symbol.is_undefined() {
                 ensure!(CALLBACKS.contains(&name), "imports {name}");
                 imports.insert(name.to_owned());
