@@ -1,6 +1,6 @@
 //! Every file of `deploy/`: rendered by kustomize and validated with the schema of its resource. tests/limits.rs
-//! runs `envoy.yaml`, tests/rollout.rs `envoy-xds`, tests/native.rs
-//! `envoy-native.yaml`. No package registry has the gateway of `nginx`.
+//! runs `envoy.yaml`, tests/rollout.rs `envoy-xds`, tests/native.rs `envoy-native.yaml`, tests/render.rs
+//! `envoy-fast-lane.yaml`. No package registry has the gateway of `nginx`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -44,6 +44,10 @@ envoy-gateway | url: | uri:
 envoy-gateway/filter-order.yaml | before: | befor:
 envoy-gateway/filter-order.yaml | http.cors | http.corse
 envoy-gateway/filter-order.yaml | filterOrder: | filtersOrder:
+envoy-gateway/native.yaml | kind: EnvoyProxy | kind: EnvoyProxi
+envoy-gateway/native.yaml | container: | containers:
+envoy-gateway/native.yaml | type: Kubernetes | type: Kubernets
+envoy-gateway/native.yaml | targetRefs: | targetsRef:
 higress | failStrategy | failPolicy
 istio-cors | INSERT_BEFORE | INSERT_BEHIND
 istio-cors | subFilter | subfilter
@@ -61,6 +65,20 @@ istio-ingress/fallback.yaml | action: DENY | action: DENIED
 istio-ingress/fallback.yaml | selector: | selectors:
 istio-ingress/fallback.yaml | kind: AuthorizationPolicy | kind: AuthorisationPolicy
 ";
+
+/// Fields of Envoy Gateway 1.8, which the schema does not have: the modules of a proxy, and a policy that uses one.
+const DYNAMIC_MODULES: [&str; 2] = [
+    "  dynamicModules:
+    - name: header-gate
+      source:
+        type: Local
+        local: { path: /usr/local/lib/libheader_gate.so }
+",
+    "  dynamicModule:
+    - name: header-gate
+      filterName: header-gate
+",
+];
 
 /// A copy of `deploy/` with a pinned image and the plugin for the EnvoyFilter.
 fn deploy() -> TempDir {
@@ -90,6 +108,8 @@ fn resource(deploy: &Path, name: &str) -> String {
 /// The resource in the form of another one, of which npm has a schema: Higress's WasmPlugin has the fields of
 /// Istio's; so has a TrafficExtension, some of them under `wasm`.
 fn with_schema(resource: &str) -> String {
+    let resource =
+        DYNAMIC_MODULES.iter().fold(resource.to_owned(), |rest, fields| rest.replace(fields, ""));
     let resource = resource.replace("extensions.higress.io/", "extensions.istio.io/");
     if !resource.contains("kind: TrafficExtension\n") {
         return resource;
@@ -124,6 +144,8 @@ fn every_resource_is_valid_and_every_mistake_is_found() {
     for (resource, Validated { problems, .. }) in valid.iter().zip(validate(&valid)) {
         assert!(problems.is_empty(), "{problems:#?}\n{resource}");
     }
+    let native = deployed("envoy-gateway/native.yaml", &[]);
+    assert!(DYNAMIC_MODULES.iter().all(|fields| native.contains(fields)), "{native}");
     for (mistake, Validated { problems, .. }) in MISTAKES.lines().zip(validate(&wrong)) {
         assert!(!problems.is_empty(), "{mistake} is accepted");
     }

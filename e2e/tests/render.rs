@@ -6,7 +6,7 @@ use std::process::Output;
 use header_gate_cli::build::artifact;
 use header_gate_cli::build::variant::Variant;
 use header_gate_e2e::conformance::check;
-use header_gate_e2e::gateway::{self, Answer, Fields, GOOD, ask, start};
+use header_gate_e2e::gateway::{self, Answer, Fields, GOOD, ask, deployed, start};
 use header_gate_e2e::schemas::{json, validate};
 use header_gate_e2e::{error, native, policy, root, stdout};
 use header_gate_envoy::client::Connection;
@@ -72,6 +72,26 @@ fn nothing_passes_a_fast_lane_that_the_gate_would_not_pass() {
     let listener = Listener::new("native").native(&name).route(route, "header-gate");
     let envoy = native::start(NEWEST, folder.path(), &[listener]).unwrap();
     conforms(envoy.port("native").unwrap(), "native, route");
+}
+
+#[test]
+fn the_committed_fast_lane_is_the_rendered_one_and_runs() {
+    let plugin = artifact(root(), &Variant::default()).unwrap();
+    let filter = format!("filename: {}", plugin.display());
+    let file = deployed(
+        "envoy-fast-lane.yaml",
+        &[("9901", "0"), ("10000", "0"), ("filename: plugin.wasm", &filter)],
+    );
+    let filters =
+        "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0";
+    assert_eq!(json(&file).pointer(filters), Some(&of_plugin("envoy-matcher")));
+    for version in [OLDEST, NEWEST] {
+        let envoy = start(version, &json(&file), 2).unwrap();
+        let port = envoy.port("gate").unwrap();
+        assert_eq!(ask(port, &[]), Answer::Gate);
+        // No service listens on the port of the file.
+        assert_eq!(ask(port, GOOD), Answer::Envoy(503));
+    }
 }
 
 #[test]
