@@ -50,9 +50,8 @@ struct Envoy {
     fields: Vec<Field>,
     /// How many fields it says that there are, if not as many as there are.
     says: Option<usize>,
-    /// Whether it returns a list, and how much of it.
-    lists: bool,
-    most: usize,
+    /// How much of the list it writes; `None` for all, and a return value that denies it.
+    most: Option<usize>,
     /// Whether it returns a field that it is asked for, and how many values it says that there are.
     finds: bool,
     count: Option<usize>,
@@ -67,8 +66,7 @@ impl Envoy {
         Self {
             fields: Vec::new(),
             says: None,
-            lists: true,
-            most: usize::MAX,
+            most: Some(usize::MAX),
             finds: true,
             count: None,
             refuses: false,
@@ -139,11 +137,11 @@ unsafe extern "C" fn envoy_dynamic_module_callback_http_get_headers(
     assert_eq!(map, REQUEST_HEADER);
     let mut envoy = envoy();
     envoy.stale = false;
-    for (i, field) in envoy.fields.iter().take(envoy.most).enumerate() {
+    for (i, field) in envoy.fields.iter().take(envoy.most.unwrap_or(usize::MAX)).enumerate() {
         // SAFETY: the caller passes memory for as many fields as it was told.
         unsafe { headers.add(i).write(field.header()) };
     }
-    envoy.lists
+    envoy.most.is_some()
 }
 
 #[unsafe(no_mangle)]
@@ -306,10 +304,10 @@ fn whatever_else_envoy_returns_is_denied() {
     let denied = (STOP_ITERATION, denial(true));
     for (state, about) in [
         (Envoy::with(&[]), "no header"),
-        (Envoy { lists: false, ..Envoy::with(&[right]) }, "a list that is none"),
-        (Envoy { most: 2, ..Envoy::with(&[right]) }, "a list that is cut off"),
-        (Envoy { most: 0, ..Envoy::with(&[right]) }, "a list that is empty"),
-        (Envoy { says: Some(0), most: 0, ..Envoy::with(&[right]) }, "no fields at all"),
+        (Envoy { most: None, ..Envoy::with(&[right]) }, "a list that is none"),
+        (Envoy { most: Some(2), ..Envoy::with(&[right]) }, "a list that is cut off"),
+        (Envoy { most: Some(0), ..Envoy::with(&[right]) }, "a list that is empty"),
+        (Envoy { says: Some(0), most: Some(0), ..Envoy::with(&[right]) }, "no fields at all"),
         (Envoy { says: Some(MANY), ..Envoy::with(&[]) }, "no header, asked"),
         (Envoy { says: Some(MANY), finds: false, ..Envoy::with(&[right]) }, "not found"),
         (Envoy { says: Some(MANY), count: Some(0), ..Envoy::with(&[right]) }, "found no times"),
@@ -350,7 +348,7 @@ fn a_path_passes_only_if_it_is_exempt() {
     for pattern in PATHS {
         let path = at(pattern.strip_suffix('*').unwrap_or(pattern).as_bytes());
         assert_eq!(ask(open(path)), (CONTINUE, Vec::new()));
-        assert_eq!(ask(Envoy { lists: false, ..open(path) }).0, STOP_ITERATION);
+        assert_eq!(ask(Envoy { most: None, ..open(path) }).0, STOP_ITERATION);
         assert_eq!(ask(open(Field { size: path.size - 1, ..path })).0, STOP_ITERATION);
         let refuses = Envoy { refuses: true, ..open(path) };
         let expected = if CLIENT_HEADER.is_some() { STOP_ITERATION } else { CONTINUE };
