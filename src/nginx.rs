@@ -1,4 +1,4 @@
-//! Feature `nginx`: callbacks that ngx_wasm_module and APISIX call whether a module has them or not.
+//! Feature `nginx`: callbacks that `ngx_wasm_module` and APISIX call whether a module has them or not.
 //!
 //! Each returns a constant. Envoy would call them too, for nothing: the default build leaves them out.
 

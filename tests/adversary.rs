@@ -93,7 +93,7 @@ fn write(place: Place) -> Step {
 }
 
 #[test]
-fn only_the_policys_header_of_the_request_is_read() {
+fn only_the_header_of_the_policy_is_read() {
     let (mut gate, policy) = (Gate::new(), policy(&Variant::default()));
     for value in [Some(VALUE), Some(b"TRUE"), None] {
         let asked = gate.vm.request(value).unwrap().asked;

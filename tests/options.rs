@@ -141,7 +141,7 @@ fn counters_are_defined_once_and_a_host_that_refuses_them_changes_no_decision() 
 }
 
 #[test]
-fn details_and_grpc_status_are_the_policys() {
+fn details_and_grpc_status_are_as_the_policy_says() {
     let deny = "details = \"wrong\"\nmissing_details = \"missing\"\ngrpc_status = 9\n";
     let mut gate = Gate::new("", deny);
     let long = vec![b'x'; 5000];

@@ -43,7 +43,7 @@ fn a_plugin_that_ignores_case_is_found_and_shown() {
 }
 
 #[test]
-fn another_policys_denial_and_the_sdk_baseline_are_found() {
+fn the_denial_of_another_policy_and_the_sdk_baseline_are_found() {
     let bare = Variant::default().with_policy(root().join("policies/bare.toml"));
     for (variant, part) in [(bare, "header-gate: Other("), (Variant::baseline(), "status 503")] {
         let error = error(&artifact(root(), &variant).unwrap());

@@ -1,6 +1,6 @@
 //! Every file of `deploy/`: rendered by kustomize and validated with the schema of its resource. tests/limits.rs
 //! runs `envoy.yaml`, tests/rollout.rs `envoy-xds`, tests/native.rs `envoy-native.yaml`, tests/render.rs
-//! `envoy-fast-lane.yaml`. No package registry has the gateway of `nginx`.
+//! `envoy-fast-lane.yaml`; tests/repository.rs checks `compose.yaml`. No package registry has the gateway of `nginx`.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -167,7 +167,7 @@ fn a_plugin_that_envoy_refuses_is_shown_with_its_reason() {
 }
 
 #[test]
-fn another_policys_plugin_fails_the_check() {
+fn the_plugin_of_another_policy_fails_the_check() {
     let other = Variant::default().with_policy(root().join("policies/api-key.toml"));
     let error = Try::with(&artifact(root(), &other).unwrap()).error();
     for part in ["contradicts policy.toml", "without `allow`, 401;", "teapot"] {

@@ -2,7 +2,9 @@
 
 use core::slice;
 
-use super::*;
+use super::{
+    HTTP_REQUEST_HEADERS, MEMORY, OK, RULE, UnsafeCell, Value, WORDS, proxy_get_header_map_value,
+};
 use crate::except::Fields;
 pub use crate::except::IS_USED;
 use crate::policy::EXCEPT_ROOM;

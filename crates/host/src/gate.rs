@@ -87,8 +87,8 @@ fn denied(vm: &mut Vm, policy: &Policy, value: Option<&[u8]>) -> Result<()> {
     ensure!(status == expected.status, "is denied with {status}, not {}", expected.status);
     ensure!(seen.body == expected.body, "is denied with another body");
     ensure!(seen.headers == expected.headers, "is denied with other headers");
-    let [ours, policys] = [&seen, &expected].map(|it| String::from_utf8_lossy(&it.details));
-    ensure!(ours == policys, "is denied with the details {ours:?}, not {policys:?}");
+    let [ours, agreed] = [&seen, &expected].map(|it| String::from_utf8_lossy(&it.details));
+    ensure!(ours == agreed, "is denied with the details {ours:?}, not {agreed:?}");
     ensure!(grpc == expected.grpc_status, "is denied with gRPC status {grpc}, not the policy's");
     Ok(())
 }
