@@ -1,5 +1,6 @@
 //! Measures the gate and its rivals, and tries to break it.
 
+pub mod anatomy;
 pub mod chart;
 pub mod cost;
 pub mod differ;

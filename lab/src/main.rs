@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use header_gate_cli::checkout;
-use header_gate_lab::{cost, differ, draw, soak};
+use header_gate_lab::{anatomy, cost, differ, draw, soak};
 
 /// Measures the plugin and its rivals, and tries to break it
 ///
@@ -24,6 +24,8 @@ enum Command {
     Soak(soak::Options),
     /// Draws docs/cost.md, docs/robustness.md and their pictures from the committed samples
     Draw,
+    /// Draws every byte of plugin.wasm in docs/anatomy.svg
+    Anatomy,
 }
 
 fn main() -> ExitCode {
@@ -37,6 +39,7 @@ fn run(Options { command }: Options) -> Result<()> {
         Command::Differ(options) => differ::run(&root, &options)?,
         Command::Soak(options) => soak::run(&root, &options)?,
         Command::Draw => return draw::draw(&root),
+        Command::Anatomy => return anatomy::run(&root),
     };
     println!("{}", draw::tables(&samples)?);
     if complete {
