@@ -17,3 +17,8 @@ pub use contract::Contract;
 pub use functions::Function;
 pub use library::Library;
 pub use module::{Bound, Item, Pages, Properties, beyond_mvp, inspect};
+
+/// Its examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

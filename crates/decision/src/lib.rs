@@ -33,3 +33,8 @@ mod value;
 pub use clients::{Clients, Digests};
 pub use rule::Rule;
 pub use value::{Value, partial, write_image};
+
+/// Its examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

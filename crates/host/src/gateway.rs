@@ -13,7 +13,7 @@ pub enum Gateway {
     Envoy,
     /// nginx with ngx_wasm_module, as tagged prerelease-0.6.0 (`src/common/proxy_wasm`, `src/http`).
     ///
-    /// It refuses a module without each of [`REQUIRED`], and calls all other callbacks without looking whether they
+    /// It refuses a module without three of the callbacks, and calls all other callbacks without looking whether they
     /// exist. It asks for memory for empty values too, appends a line feed to the body of a local response, and
     /// like all of nginx strips blanks around a value, but no tabs.
     Nginx,
