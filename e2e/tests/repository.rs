@@ -2,17 +2,13 @@
 //! the spelling of every file. The tools are PyPI's, pinned in `pins/pypi/lint.txt`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::LazyLock;
 
+use header_gate_e2e::schemas::{check_jsonschema, lint};
 use header_gate_e2e::{root, stdout};
 use header_gate_envoy::NEWEST;
-use header_gate_system::install;
 use tempfile::TempDir;
-
-/// The folder with the tools.
-static TOOLS: LazyLock<PathBuf> = LazyLock::new(|| install::pypi(root(), "lint").unwrap());
 
 /// Mistakes that a schema must find: the built-in schema of check-jsonschema, the file, a text in it, the wrong text.
 const MISTAKES: &str = "\
@@ -41,9 +37,7 @@ dependabot-cooldown | dependabot.yml | default-days: 7 | default-days: 0
 ";
 
 fn check(schema: &str, file: &Path) -> Output {
-    let mut python = Command::new("python3");
-    python.env("PYTHONPATH", &*TOOLS).args(["-m", "check_jsonschema", "--builtin-schema", schema]);
-    python.arg(file).output().unwrap()
+    check_jsonschema().args(["--builtin-schema", schema]).arg(file).output().unwrap()
 }
 
 #[test]
@@ -74,7 +68,7 @@ fn no_file_of_github_is_left_out() {
 
 /// zizmor's findings, by name, in a folder that looks like the repository's `.github`.
 fn risks(folder: &Path) -> String {
-    let mut zizmor = Command::new(TOOLS.join("bin/zizmor"));
+    let mut zizmor = Command::new(lint().join("bin/zizmor"));
     zizmor.args([
         "--offline",
         "--pedantic",
@@ -118,7 +112,7 @@ fn the_workflows_run_in_the_image_of_the_devcontainer() {
 #[test]
 fn no_word_is_misspelt() {
     let typos = |place: &Path| {
-        let mut typos = Command::new(TOOLS.join("bin/typos"));
+        let mut typos = Command::new(lint().join("bin/typos"));
         typos.args(["--format", "brief", "--config"]).arg(root().join("typos.toml"));
         // From there: the folders of typos.toml are relative.
         typos.arg(".").current_dir(place).output().unwrap()

@@ -1,4 +1,4 @@
-//! `gate`: builds, verifies, tries, probes and pushes the plugin. One module for each subcommand.
+//! `gate`: builds, verifies, tries, probes, pushes and releases the plugin. One module for each subcommand.
 
 pub mod build;
 pub mod hash;
@@ -6,6 +6,8 @@ pub mod hash;
 pub mod probe;
 #[cfg(feature = "gateways")]
 pub mod push;
+#[cfg(feature = "gateways")]
+pub mod release;
 pub mod render;
 #[cfg(feature = "gateways")]
 pub mod r#try;

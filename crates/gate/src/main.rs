@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
-use header_gate_cli::{build, hash, probe, push, render, r#try, verify};
+use header_gate_cli::{build, hash, probe, push, release, render, r#try, verify};
 
 /// Builds, verifies, tries, probes and pushes header-gate plugins, and renders their configuration
 #[derive(Parser)]
@@ -18,6 +18,7 @@ enum Command {
     Push(push::Options),
     Hash(hash::Options),
     Render(render::Options),
+    Release(release::Options),
     /// Prints a completion script
     #[command(hide = true)]
     Completions {
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Push(options) => push::run(options),
         Command::Hash(options) => hash::run(options),
         Command::Render(options) => render::run(options),
+        Command::Release(options) => release::run(&options),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Command::command(), "gate", &mut script);

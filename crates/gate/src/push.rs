@@ -1,8 +1,8 @@
 //! `gate push`: pushes the plugin to a registry and writes its digest where the manifests include it.
 
-mod image;
-mod reference;
-mod registry;
+pub(crate) mod image;
+pub(crate) mod reference;
+pub(crate) mod registry;
 
 use std::fs;
 use std::io::{self, Write};

@@ -99,6 +99,14 @@ impl Variant {
         Ok(all)
     }
 
+    /// The variants of a release: those with a contract, less the ones that only show the price of an option.
+    pub fn released(root: &Path) -> Result<Vec<Self>> {
+        let options = Self::options(root)?;
+        let mut all = Self::all(root)?;
+        all.retain(|variant| variant.front == Front::Abi && !options.contains(variant));
+        Ok(all)
+    }
+
     /// The variants with a policy of `policies/`, by name.
     pub fn policies(root: &Path) -> Result<Vec<Self>> {
         Self::with_policies(&root.join(POLICIES[0]))

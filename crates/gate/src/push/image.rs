@@ -46,7 +46,7 @@ impl Image {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
         gzip.write_all(&tar)?;
         let layer = gzip.finish()?;
-        let labels = LABELS.map(|(name, text)| (format!("org.opencontainers.image.{name}"), text));
+        let labels = LABELS.map(|(name, text)| (annotation(name), text));
         let config = json!({
             "architecture": "amd64",
             "os": "linux",
@@ -70,9 +70,22 @@ impl Image {
         Self { manifest: manifest(&described, &layers), blobs: [config, wasm.to_vec()] }
     }
 
+    /// The same image with annotations, after `org.opencontainers.image.`, in its manifest.
+    pub fn annotated(mut self, annotations: &[(&str, &str)]) -> Result<Self> {
+        let mut manifest: Value = serde_json::from_slice(&self.manifest)?;
+        let named = annotations.iter().map(|(name, text)| (annotation(name), *text));
+        manifest["annotations"] = json!(BTreeMap::from_iter(named));
+        self.manifest = manifest.to_string().into_bytes();
+        Ok(self)
+    }
+
     pub fn digest(&self) -> String {
         digest(&self.manifest)
     }
+}
+
+fn annotation(name: &str) -> String {
+    format!("org.opencontainers.image.{name}")
 }
 
 fn manifest(config: &Value, layers: &[Value]) -> Vec<u8> {
