@@ -1,6 +1,7 @@
 //! Every file of `deploy/`: rendered by kustomize and validated with the schema of its resource. tests/limits.rs
 //! runs `envoy.yaml`, tests/rollout.rs `envoy-xds`, tests/native.rs `envoy-native.yaml`, tests/render.rs
-//! `envoy-fast-lane.yaml`; tests/repository.rs checks `compose.yaml`. No package registry has the gateway of `nginx`.
+//! `envoy-fast-lane.yaml`; tests/repository.rs checks `compose.yaml`. No package registry has the gateway of `nginx`, and
+//! no builder for `gate.Dockerfile`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +14,7 @@ use header_gate_cli::push::kustomization;
 use header_gate_e2e::gateway::Answer::{Gate, Upstream};
 use header_gate_e2e::gateway::{GOOD, ask, deployed, start};
 use header_gate_e2e::schemas::{Validated, json, kustomize, validate};
-use header_gate_e2e::{root, stdout};
+use header_gate_e2e::{error, root, stdout};
 use header_gate_envoy::NEWEST;
 use header_gate_envoy::config::{Listener, config};
 use header_gate_policy::Policy;
@@ -64,6 +65,11 @@ istio-traffic-extension | phase: AUTHN | phase: AUTH
 istio-ingress/fallback.yaml | action: DENY | action: DENIED
 istio-ingress/fallback.yaml | selector: | selectors:
 istio-ingress/fallback.yaml | kind: AuthorizationPolicy | kind: AuthorisationPolicy
+probe-cronjob.yaml | kind: CronJob | kind: Cronjob
+probe-cronjob.yaml | schedule: | plan:
+probe-cronjob.yaml | restartPolicy: Never | restartPolicy: Sometimes
+probe-cronjob.yaml | secretName: | secret:
+probe-cronjob.yaml | readOnlyRootFilesystem: | readonlyRootFilesystem:
 ";
 
 /// Fields of Envoy Gateway 1.8, which the schema does not have: the modules of a proxy, and a policy that uses one.
@@ -208,6 +214,22 @@ fn envoy_runs_the_filter_of_each_envoyfilter() {
             assert!(start(serde_json::from_str(&broken).unwrap()).is_err(), "{wrong} is accepted");
         }
     }
+}
+
+#[test]
+fn the_arguments_of_the_cron_job_are_the_probe_s() {
+    let job = json(&deployed("probe-cronjob.yaml", &[]));
+    let container = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0];
+    let args = container["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap());
+    let mut gate = Command::new(root().join(".cargo/gate.sh"));
+    // Nothing listens on port 1.
+    gate.args(args.map(|arg| match arg {
+        url if url.starts_with("https://") => "https://127.0.0.1:1/",
+        "--policy=/policy/policy.toml" => "--policy=policy.toml",
+        other => other,
+    }));
+    let error = error(&gate.current_dir(root()).output().unwrap());
+    assert!(error.contains("127.0.0.1:1: "), "{error}");
 }
 
 #[test]

@@ -131,3 +131,27 @@ fn each_mistake_is_one_error_and_leaves_no_folder() {
     let error = error(&release(folder.path(), &["--dry-run"]));
     assert!(error.contains("exists already"), "{error}");
 }
+
+#[test]
+fn every_subcommand_has_a_manual_page_and_completions() {
+    let gate = |args: &[&str]| {
+        let mut gate = Command::new(root().join(".cargo/gate.sh"));
+        stdout(gate.args(args).current_dir(root()).output().unwrap())
+    };
+    let folder = TempDir::new().unwrap();
+    gate(&["man", folder.path().to_str().unwrap()]);
+    let scripts = ["bash", "fish", "zsh"].map(|shell| gate(&["completions", shell]));
+    let help = gate(&["--help"]);
+    let commands = help.split_once("Commands:\n").unwrap().1.split_once("\n\n").unwrap().0;
+    // Two blanks before a name, more before the rest of a description.
+    let names = commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let names: Vec<_> = names.filter(|name| !["", "help"].contains(name)).collect();
+    assert!(names.contains(&"probe"));
+    for name in names {
+        let page = fs::read_to_string(folder.path().join(format!("gate-{name}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{name}");
+        assert!(scripts.iter().all(|script| script.contains(name)), "{name}");
+    }
+    let page = fs::read_to_string(folder.path().join("gate.1")).unwrap();
+    assert!(page.contains(&format!("gate {VERSION}")));
+}

@@ -19,8 +19,10 @@ vendor.github-issue-forms | .github/ISSUE_TEMPLATE/bug.yml | type: dropdown | ty
 vendor.github-issue-forms | .github/ISSUE_TEMPLATE/feature.yml | label: | labels:
 vendor.github-workflows | .github/workflows/ci.yml | runs-on: | run-on:
 vendor.github-workflows | .github/workflows/nightly.yml | cron: | crom:
+vendor.github-workflows | .github/workflows/release.yml | needs: images | need: images
 custom.github-workflows-require-timeout | .github/workflows/ci.yml | timeout-minutes: 90 | if: true
 custom.github-workflows-require-timeout | .github/workflows/nightly.yml | timeout-minutes: 30 | if: true
+custom.github-workflows-require-timeout | .github/workflows/release.yml | timeout-minutes: 30 | if: true
 ";
 
 /// Mistakes that zizmor must find: its name for them, the workflow, a text in it, the wrong text.
@@ -33,6 +35,9 @@ excessive-permissions | nightly.yml | permissions: {} | permissions: { contents:
 dangerous-triggers | ci.yml | pull_request: | pull_request_target:
 template-injection | ci.yml | if [ \"$RUST\" = | if [ ${{ github.head_ref }} =
 template-injection | nightly.yml | run: $COMMAND | run: ${{ matrix.command }}
+excessive-permissions | release.yml | permissions: {} | permissions: { id-token: write }
+undocumented-permissions | release.yml | write # create the release | write
+cache-poisoning | release.yml | actions/attest@1e69f48acb82d1966a394da916b4c1698aa569d6 # v4.2.2 | Swatinem/rust-cache@6323deb102c322ba6fcbdcafc7e3dddab59af2b6 # v2.9.2
 dependabot-cooldown | dependabot.yml | default-days: 7 | default-days: 0
 ";
 

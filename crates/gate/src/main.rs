@@ -1,13 +1,15 @@
 //! `gate`: the command behind the repository's scripts.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::ensure;
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 use header_gate_cli::{build, hash, probe, push, release, render, r#try, verify};
 
-/// Builds, verifies, tries, probes and pushes header-gate plugins, and renders their configuration
+/// Builds, verifies, tries, probes, pushes and releases header-gate plugins, and renders their configuration
 #[derive(Parser)]
 #[command(name = "gate", version)]
 enum Command {
@@ -20,10 +22,14 @@ enum Command {
     Render(render::Options),
     Release(release::Options),
     /// Prints a completion script
-    #[command(hide = true)]
     Completions {
         /// The shell to complete in
         shell: Shell,
+    },
+    /// Writes the manual pages
+    Man {
+        /// The folder to write them to
+        folder: PathBuf,
     },
 }
 
@@ -41,6 +47,10 @@ fn main() -> ExitCode {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Command::command(), "gate", &mut script);
             Ok(io::stdout().write_all(&script)?)
+        }
+        Command::Man { folder } => {
+            ensure!(folder.is_dir(), "there is no folder {}", folder.display());
+            Ok(clap_mangen::generate_to(Command::command(), folder)?)
         }
     })
 }

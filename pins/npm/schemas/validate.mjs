@@ -12,6 +12,7 @@ const PACKAGES = {
   "networking.istio.io": "@kubernetes-models/istio",
   "security.istio.io": "@kubernetes-models/istio",
   "gateway.envoyproxy.io": "@kubernetes-models/envoy-gateway",
+  "batch": "kubernetes-models",
 };
 
 const results = [];
