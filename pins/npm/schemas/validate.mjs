@@ -4,6 +4,8 @@
 // Validates twice, because each check sees half: the JSON schemas of the packages check values but
 // ignore unknown fields, the TypeScript types of the same resources reject unknown fields.
 import { readFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { parseAllDocuments } from "yaml";
 
@@ -43,7 +45,7 @@ for (const file of process.argv.slice(2)) {
     source += `new (await import("${module}")).${kind}(${JSON.stringify(data)});\n`;
   }
   if (source === "") continue;
-  const program = `${import.meta.dirname}/${sources.size}.mts`;
+  const program = `${dirname(fileURLToPath(import.meta.url))}/${sources.size}.mts`;
   sources.set(program, `${source}export {};`);
   owners.set(program, result);
 }
