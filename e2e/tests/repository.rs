@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use header_gate_cli::push::VERSION;
 use header_gate_e2e::schemas::{check_jsonschema, lint};
 use header_gate_e2e::{root, stdout};
 use header_gate_envoy::NEWEST;
@@ -129,6 +130,17 @@ fn no_word_is_misspelt() {
     let output = typos(folder.path());
     assert!(!output.status.success());
     assert!(String::from_utf8(output.stdout).unwrap().ends_with("` should be `the`\n"));
+}
+
+/// The workflow `release` publishes that section.
+#[test]
+fn the_changelog_has_a_dated_section_for_the_version() {
+    let changelog = fs::read_to_string(root().join("CHANGELOG.md")).unwrap();
+    let mut heads = changelog.lines().filter_map(|line| line.strip_prefix("## "));
+    let date = heads.find_map(|head| head.strip_prefix(&format!("{VERSION} - "))).unwrap();
+    let parts: Vec<_> = date.split('-').map(str::parse::<u32>).collect();
+    let is_date = matches!(parts[..], [Ok(2026..), Ok(1..=12), Ok(1..=31)]);
+    assert!(is_date && date.len() == 10, "{date}");
 }
 
 #[test]

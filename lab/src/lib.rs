@@ -2,6 +2,7 @@
 
 pub mod anatomy;
 pub mod chart;
+pub mod compare;
 pub mod cost;
 pub mod differ;
 pub mod draw;
