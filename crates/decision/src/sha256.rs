@@ -44,8 +44,19 @@ pub fn word(scratch: &[u32; SCRATCH], i: usize) -> u64 {
 /// Leaves the digest of `value` in `scratch`. The value has to fit into its image.
 #[inline(never)]
 pub fn digest<const WORDS: usize>(value: &Value<WORDS>, scratch: &mut [u32; SCRATCH]) {
+    digest_words(&value.words, value.size() as usize, scratch);
+}
+
+/// Leaves the digest of the first `size` bytes of `words` in `scratch`, if they fit into an image of as many words, and
+/// what is behind them is zero.
+#[inline]
+pub fn digest_words<const WORDS: usize>(
+    words_of: &[u64; WORDS],
+    size: usize,
+    scratch: &mut [u32; SCRATCH],
+) {
     for_each!(i < STATE, scratch[SCHEDULE + i] = INITIAL[i]);
-    let size = (value.size() as usize).min(Value::<WORDS>::CAPACITY);
+    let size = size.min(Value::<WORDS>::CAPACITY);
     // The bytes are followed by a bit, zeros, and the number of bits.
     let blocks = (size + 1 + size_of::<u64>()).div_ceil(BLOCK);
     let words = blocks * SCHEDULE;
@@ -54,7 +65,8 @@ pub fn digest<const WORDS: usize>(value: &Value<WORDS>, scratch: &mut [u32; SCRA
         let mut i = 0;
         while i < SCHEDULE {
             let at = start + i;
-            scratch[i] = if at + 1 == words { size as u32 * 8 } else { message(value, size, at) };
+            scratch[i] =
+                if at + 1 == words { size as u32 * 8 } else { message(words_of, size, at) };
             i += 1;
         }
         compress(scratch);
@@ -64,9 +76,9 @@ pub fn digest<const WORDS: usize>(value: &Value<WORDS>, scratch: &mut [u32; SCRA
 
 /// A word of the message, as it begins: the bytes, a bit, zeros.
 #[inline]
-fn message<const WORDS: usize>(value: &Value<WORDS>, size: usize, at: usize) -> u32 {
+fn message<const WORDS: usize>(words: &[u64; WORDS], size: usize, at: usize) -> u32 {
     let in_image = at < Value::<WORDS>::CAPACITY / size_of::<u32>();
-    let word = if in_image { (value.words[at / 2] >> (at % 2 * 32)) as u32 } else { 0 };
+    let word = if in_image { (words[at / 2] >> (at % 2 * 32)) as u32 } else { 0 };
     let bit = if at == size / 4 { 0x8000_0000 >> (size % 4 * 8) } else { 0 };
     word.swap_bytes() | bit
 }

@@ -2,32 +2,17 @@
 
 use std::fmt;
 
-use crate::clients;
-use crate::fields::{Denial, denial_field, is_owned, may_repeat};
-use crate::{Deny, Except, Policy};
+use header_gate_config::fields::{Denial, denial_field, is_owned, may_repeat};
+use header_gate_config::limits;
 
-/// Maximum size of one accepted value; and of all of them, each padded to the longest.
-const VALUE_LIMIT: usize = 4096;
-/// Maximum number of accepted values: every one adds bytes and is compared on every request.
-const VALUES_LIMIT: usize = 256;
-/// Maximum size of the body. Everything together has to fit into one page of memory, 64 KiB.
-const BODY_LIMIT: usize = 16 * 1024;
-/// Maximum size of the denial's headers in serialized form.
-const HEADERS_LIMIT: usize = 8 * 1024;
-/// Maximum size of a field name and of the details.
-const NAME_LIMIT: usize = 256;
-/// Maximum number of exempt methods and of exempt paths: each is compared before a request is denied.
-const EXCEPT_LIMIT: usize = 64;
-/// Maximum size of an exempt method.
-const METHOD_LIMIT: usize = 32;
-/// Maximum size of all exempt paths.
-const PATHS_LIMIT: usize = 4096;
+use crate::clients;
+use crate::{Deny, Except, Policy};
 
 /// Checks everything that the types do not.
 pub(crate) fn check(policy: &Policy) -> Result<(), String> {
     let header = &policy.header;
     field_name("header", header)?;
-    if is_owned(header) {
+    if is_owned(header.as_bytes()) {
         let reason = "which gateways write, merge or remove; use a name of your own, such as";
         return refuse("header", format!("is `{header}`, {reason} `x-gate`"));
     }
@@ -45,7 +30,7 @@ fn except(except: &Except) -> Result<(), String> {
     for (i, method) in methods.iter().enumerate() {
         let key = format!("except.methods[{i}]");
         token(&key, "method", method)?;
-        limit(&key, method.len(), METHOD_LIMIT)?;
+        limit(&key, method.len(), limits::METHOD)?;
         if methods[..i].contains(method) {
             return refuse(&key, "is a duplicate");
         }
@@ -64,12 +49,12 @@ fn except(except: &Except) -> Result<(), String> {
         }
     }
     for (key, items) in [("except.methods", methods), ("except.paths", paths)] {
-        if items.len() > EXCEPT_LIMIT {
+        if items.len() > limits::EXCEPT {
             let n = items.len();
-            return refuse(key, format!("has {n} items, at most {EXCEPT_LIMIT} allowed"));
+            return refuse(key, format!("has {n} items, at most {} allowed", limits::EXCEPT));
         }
     }
-    limit("except.paths", paths.iter().map(String::len).sum(), PATHS_LIMIT)
+    limit("except.paths", paths.iter().map(String::len).sum(), limits::PATHS)
 }
 
 /// The plugin never exempts a path that could mean another one, so a pattern has to be such a plain path: segments
@@ -106,8 +91,8 @@ fn values(policy: &Policy) -> Result<(), String> {
             let reason = "is missing or empty, and there is no `[[client]]`: no request could pass";
             return refuse("values", reason);
         }
-        1..=VALUES_LIMIT => {}
-        n => return refuse("values", format!("has {n} items, at most {VALUES_LIMIT} allowed")),
+        1..=limits::VALUES => {}
+        n => return refuse("values", format!("has {n} items, at most {} allowed", limits::VALUES)),
     }
     for (i, value) in values.iter().enumerate() {
         let key = format!("values[{i}]");
@@ -119,7 +104,7 @@ fn values(policy: &Policy) -> Result<(), String> {
             return refuse(&key, "is a duplicate");
         }
     }
-    limit("values", policy.longest() * values.len(), VALUE_LIMIT)
+    limit("values", policy.longest() * values.len(), limits::VALUES_SIZE)
 }
 
 fn deny(policy: &Policy) -> Result<(), String> {
@@ -127,7 +112,7 @@ fn deny(policy: &Policy) -> Result<(), String> {
     if !(200..=599).contains(status) {
         return refuse("deny.status", format!("is {status}, not between 200 and 599"));
     }
-    limit("deny.body", body.len(), BODY_LIMIT)?;
+    limit("deny.body", body.len(), limits::BODY)?;
     if !body.is_empty() && matches!(status, 204 | 205 | 304) {
         return refuse("deny.body", format!("cannot be sent with status {status}"));
     }
@@ -135,7 +120,7 @@ fn deny(policy: &Policy) -> Result<(), String> {
         let key = format!("deny.headers[{i}]");
         field_name(&key, name)?;
         field_value(&key, value)?;
-        match denial_field(name) {
+        match denial_field(name.as_bytes()) {
             Denial::Owned => {
                 let reason = "which gateways write, change or drop; remove it";
                 return refuse(&key, format!("sets `{name}`, {reason}"));
@@ -154,12 +139,12 @@ fn deny(policy: &Policy) -> Result<(), String> {
             _ => {}
         }
         let repeats = headers[..i].iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
-        if repeats && !may_repeat(name) {
+        if repeats && !may_repeat(name.as_bytes()) {
             let reason = "and clients and gateways use one of the values, or both as one; keep one";
             return refuse(&key, format!("repeats `{name}`, {reason}"));
         }
     }
-    limit("deny.headers", policy.serialized_headers().len(), HEADERS_LIMIT)?;
+    limit("deny.headers", policy.serialized_headers().len(), limits::HEADERS)?;
     if let Some(status) = grpc_status.filter(|status| !(1..=16).contains(status)) {
         let reason = "not a gRPC error; use a number from 1 to 16, or remove it";
         return refuse("deny.grpc_status", format!("is {status}, {reason}"));
@@ -168,7 +153,7 @@ fn deny(policy: &Policy) -> Result<(), String> {
         [("deny.details", Some(details)), ("deny.missing_details", missing_details.as_ref())]
     {
         let text = text.map_or("", |text| text);
-        limit(key, text.len(), NAME_LIMIT)?;
+        limit(key, text.len(), limits::NAME)?;
         if let Some(bad) = text.chars().find(|c| !c.is_ascii_graphic()) {
             return refuse(key, format!("contains {bad:?}, expected visible ASCII"));
         }
@@ -189,7 +174,7 @@ fn token(key: &str, what: &str, token: &str) -> Result<(), String> {
     if token.is_empty() {
         return refuse(key, format!("is an empty {what}"));
     }
-    limit(key, token.len(), NAME_LIMIT)?;
+    limit(key, token.len(), limits::NAME)?;
     match token.chars().find(|c| !c.is_ascii_alphanumeric() && !"!#$%&'*+-.^_`|~".contains(*c)) {
         Some(bad) => refuse(key, format!("contains {bad:?}, not allowed in a {what} (RFC 9110)")),
         None => Ok(()),

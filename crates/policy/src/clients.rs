@@ -2,24 +2,21 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use header_gate_decision::hash::{bucket, mix, slot};
+use header_gate_config::fields::is_owned;
+use header_gate_config::limits;
+use header_gate_config::table::{self, buckets};
+use header_gate_decision::hash::mix;
 use header_gate_decision::write_image;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::Policy;
 use crate::check::{field_name, field_value, limit, refuse};
-use crate::fields::is_owned;
 
 /// Maximum number of clients: a displacement has 16 bits.
 const CLIENTS_LIMIT: usize = 50_000;
-/// Maximum size of a client's value, and the longest that is hashed if a size is not known.
-const VALUE_LIMIT: usize = 256;
-const ID_LIMIT: usize = 128;
 /// Maximum size of all keys and names.
 const TABLE_LIMIT: usize = 8 << 20;
-/// How many seeds are tried before the keys count as impossible to tell apart.
-const SEEDS: u64 = 10_000;
 
 /// A client: its name, and its value or what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -72,7 +69,7 @@ pub(crate) struct Table {
 impl Table {
     /// A table with a slot for each of the keys, none of which is a duplicate.
     fn of(keys: &[Vec<u64>]) -> Option<Self> {
-        (1..=SEEDS).find_map(|seed| {
+        (1..=limits::SEEDS).find_map(|seed| {
             let hash = |key: &Vec<u64>| key.iter().fold(seed, |hash, &word| mix(hash, word));
             let hashes: Vec<_> = keys.iter().map(hash).collect();
             let (displacements, clients) = placed(&hashes)?;
@@ -84,36 +81,17 @@ impl Table {
 
 /// The displacement of each bucket, and the key in each slot; none if the keys of some bucket find no place.
 fn placed(hashes: &[u64]) -> Option<(Vec<u16>, Vec<usize>)> {
-    let slots = hashes.len();
-    let mut buckets = vec![Vec::new(); buckets(slots)];
-    for (key, &hash) in hashes.iter().enumerate() {
-        let buckets_len = buckets.len();
-        buckets[bucket(hash, buckets_len)].push(key);
-    }
-    let mut order: Vec<_> = (0..buckets.len()).collect();
-    // The largest first, while there is room.
-    order.sort_by_key(|&bucket| usize::MAX - buckets[bucket].len());
-    let (mut displacements, mut taken) = (vec![0; buckets.len()], vec![None; slots]);
-    for number in order {
-        let keys = &buckets[number];
-        let places =
-            |displacement| keys.iter().map(move |&key| slot(hashes[key], displacement, slots));
-        let is_free = |displacement: &u16| {
-            let mut seen = BTreeSet::new();
-            places(*displacement).all(|slot| taken[slot].is_none() && seen.insert(slot))
-        };
-        let displacement = (0..=u16::try_from(slots).ok()?).find(is_free)?;
-        for (&key, slot) in keys.iter().zip(places(displacement)) {
-            taken[slot] = Some(key);
-        }
-        displacements[number] = displacement;
-    }
-    Some((displacements, taken.into_iter().collect::<Option<_>>()?))
-}
-
-/// Buckets of a table: two keys each, on average.
-fn buckets(keys: usize) -> usize {
-    keys.div_ceil(2)
+    let (keys, buckets) = (vec![0; hashes.len()], vec![0; buckets(hashes.len())]);
+    let [mut displacements, mut first, mut slots, mut next] =
+        [buckets.clone(), buckets, keys.clone(), keys];
+    let mut table = table::Table {
+        displacements: &mut displacements,
+        slots: &mut slots,
+        first: &mut first,
+        next: &mut next,
+    };
+    let placed = table.place(hashes);
+    placed.then(|| (displacements, slots.into_iter().map(usize::from).collect()))
 }
 
 impl Policy {
@@ -157,7 +135,7 @@ impl Policy {
     /// Size of the longest accepted value, or of the longest that could be one.
     #[must_use]
     pub fn longest(&self) -> usize {
-        self.sizes().last().copied().unwrap_or(VALUE_LIMIT)
+        self.sizes().last().copied().unwrap_or(limits::CLIENT_VALUE)
     }
 
     /// Words of the key of a client.
@@ -201,7 +179,7 @@ pub(crate) fn check(policy: &Policy) -> Result<(), String> {
         if name == header {
             return refuse("client_header", format!("is `{name}`, and so is `header`"));
         }
-        if is_owned(name) || name == "host" {
+        if is_owned(name.as_bytes()) || name == "host" {
             let reason = "which gateways write, merge or remove; use a name of your own, such as";
             return refuse("client_header", format!("is `{name}`, {reason} `x-client-id`"));
         }
@@ -223,7 +201,7 @@ pub(crate) fn check(policy: &Policy) -> Result<(), String> {
             return refuse(&key("id"), "is empty");
         }
         field_value(&key("id"), &client.id)?;
-        limit(&key("id"), client.id.len(), ID_LIMIT)?;
+        limit(&key("id"), client.id.len(), limits::ID)?;
         if !ids.insert(&client.id) {
             return refuse(&key("id"), "is a duplicate");
         }
@@ -257,7 +235,7 @@ fn value(client: &Client, key: &impl Fn(&str) -> String) -> Result<(), String> {
     }
     match client.size {
         Some(0) => refuse(&key("size"), "is 0: an empty header is never accepted"),
-        Some(size) => limit(&key("size"), size, VALUE_LIMIT),
+        Some(size) => limit(&key("size"), size, limits::CLIENT_VALUE),
         None => Ok(()),
     }
 }
@@ -268,13 +246,14 @@ fn checked(key: &str, value: &str) -> Result<(), String> {
         return refuse(key, "is empty: an empty header is never accepted");
     }
     field_value(key, value)?;
-    limit(key, value.len(), VALUE_LIMIT)
+    limit(key, value.len(), limits::CLIENT_VALUE)
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
+    use header_gate_decision::hash::{bucket, slot};
     use header_gate_decision::sha256::SCRATCH;
     use header_gate_decision::{Clients, Digests, Value};
 

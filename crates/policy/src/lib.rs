@@ -54,7 +54,6 @@
 mod check;
 mod clients;
 mod constants;
-mod fields;
 mod native;
 mod warnings;
 

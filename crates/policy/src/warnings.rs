@@ -1,6 +1,7 @@
 //! What works, and may surprise.
 
-use crate::fields::is_joined;
+use header_gate_config::fields::is_joined;
+
 use crate::{Deny, Policy};
 
 /// Statuses that need a field to be of use to a client: RFC 9110, section 15.
@@ -49,7 +50,7 @@ impl Policy {
         }
         for (i, (name, _)) in headers.iter().enumerate() {
             let repeats = headers[..i].iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
-            if repeats && is_joined(name) {
+            if repeats && is_joined(name.as_bytes()) {
                 let reason = "and Envoy joins the two with a comma; write one line";
                 warn(&format!("deny.headers[{i}]"), format!("repeats `{name}`, {reason}"));
             }

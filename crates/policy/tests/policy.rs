@@ -3,18 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use cases::{Case, Cases, GOOD};
 use header_gate_policy::{Deny, Except, Policy};
-use serde::Deserialize;
 
-const GOOD: &str = r#"
-header = "Allow"
-values = ["true", "yes"]
-[deny]
-status = 403
-headers = [["Content-Type", "text/plain"], ["x-empty", ""]]
-body = "no\n"
-details = "gate"
-"#;
+mod cases;
 
 fn parse(text: &str) -> Result<Policy, String> {
     Policy::parse(text, Path::new("my.toml")).map_err(|error| error.to_string())
@@ -50,39 +42,10 @@ fn a_valid_policy_is_parsed_completely() {
     assert_eq!(short.unwrap(), expected);
 }
 
-/// `GOOD` with `replace` replaced by `by`, and what the error or warning has to say.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    replace: String,
-    by: String,
-    #[serde(default = "once")]
-    each: Vec<String>,
-    #[serde(default)]
-    line: String,
-}
-
-fn once() -> Vec<String> {
-    vec![String::new()]
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Cases {
-    refused: Vec<Case>,
-    warned: Vec<Case>,
-    fine: Vec<Case>,
-}
-
 /// Calls `check` with what each case makes of `GOOD`, and with the expected line.
 fn for_each(cases: fn(Cases) -> Vec<Case>, check: fn(Result<Policy, String>, &str)) {
-    let all = toml::from_str(include_str!("cases.toml")).unwrap();
-    for Case { replace, by, each, line } in cases(all) {
-        for item in each {
-            let text = GOOD.replacen(&replace, &by.replace("{}", &item), 1);
-            assert_ne!(text, GOOD, "{replace} is not in the valid policy");
-            check(parse(&text), &line.replace("{}", &item));
-        }
+    for (text, line) in cases(cases::read()).iter().flat_map(Case::texts) {
+        check(parse(&text), &line);
     }
 }
 

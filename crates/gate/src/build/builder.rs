@@ -18,12 +18,14 @@ use crate::build::variant::Variant;
 use crate::build::wasm_opt::WasmOpt;
 
 /// What decides the bytes of an artifact, beside the variant and the tools.
-const INPUTS: [&str; 11] = [
+const INPUTS: [&str; 13] = [
     ".cargo/config.toml",
     "Cargo.lock",
     "Cargo.toml",
     "baseline",
     "build.rs",
+    "crates/config/Cargo.toml",
+    "crates/config/src",
     "crates/decision/Cargo.toml",
     "crates/decision/src",
     "crates/gate/src/build",

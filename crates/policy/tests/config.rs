@@ -1,0 +1,394 @@
+//! The reader of files and the reader of configurations: what each accepts, and what it makes of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cases::{Case, GOOD};
+use header_gate_config::policy::{
+    BODY, CLIENT_HEADER, COUNT, DETAILS, ENFORCE, HAS_MISSING_DETAILS, HEADER, HEADERS, METHODS,
+    MISSING_DETAILS, PATHS, PREFLIGHT, REMOVE,
+};
+use header_gate_config::{
+    NONE, ROOTS, Reason, Refusal, Root, Scratch, Store, WORDS, is_listed, keys, limits,
+};
+use header_gate_decision::write_image;
+use header_gate_policy::Policy;
+
+mod cases;
+
+/// A store and what it takes to fill it.
+struct Gate {
+    store: Box<Store>,
+    scratch: Box<Scratch>,
+}
+
+/// The root context of the tests.
+const ROOT: u32 = 7;
+
+impl Gate {
+    fn new() -> Self {
+        Self { store: Box::new(Store::new()), scratch: Box::new(Scratch::new()) }
+    }
+
+    fn take(&mut self, configuration: &str) -> Result<(), Refusal> {
+        let (mut text, mut image) = (configuration.as_bytes().to_vec(), [0; WORDS]);
+        self.store.take(ROOT, &mut text, &mut image, &mut self.scratch)
+    }
+
+    fn root(&self) -> &Root {
+        self.store.root(self.store.index(ROOT)).unwrap()
+    }
+
+    /// The client with this value, as a request finds it; an error without one.
+    fn find(&mut self, value: &[u8]) -> Option<Vec<u8>> {
+        let root = *self.root();
+        if !self.store.accepts_size(&root, value.len()) {
+            return None;
+        }
+        let mut image = [0; WORDS];
+        write_image(&mut image[..Store::words(&root)], value);
+        let found = self.store.find(&root, value.len(), &mut image, &mut self.scratch);
+        (found != NONE).then(|| self.store.id(&root, found).to_vec())
+    }
+}
+
+/// A policy in TOML as JSON, if it is TOML. Whole numbers are doubles, as Istio writes them.
+fn json(text: &str) -> Option<String> {
+    let table: toml::Table = toml::from_str(text).ok()?;
+    let mut value = serde_json::to_value(table).unwrap();
+    doubles(&mut value);
+    Some(value.to_string())
+}
+
+fn doubles(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Number(number) => *value = number.as_f64().into(),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(doubles),
+        serde_json::Value::Object(members) => members.values_mut().for_each(doubles),
+        _ => {}
+    }
+}
+
+/// Values near the accepted ones, and others.
+fn values(policy: &Policy) -> Vec<Vec<u8>> {
+    let mut values: Vec<Vec<u8>> = ["", "a", "true", "TRUE", "1", "\u{e9}"].map(Into::into).into();
+    values.extend([vec![b'x'; 256], vec![b'x'; 257], vec![0; 8], b"\xff".to_vec()]);
+    for own in policy.accepted() {
+        let (own, mut other) = (own.as_bytes(), own.as_bytes().to_vec());
+        other[0] ^= 1;
+        values.extend([own.to_vec(), [own, b" "].concat(), own[1..].to_vec(), other]);
+        values.push(own.to_ascii_uppercase());
+    }
+    values
+}
+
+/// Checks that the gate decides and answers as the policy says.
+fn compare(policy: &Policy, gate: &mut Gate) {
+    let root = *gate.root();
+    let text =
+        |text: usize| str::from_utf8(gate.store.text(&root, root.policy.texts[text])).unwrap();
+    let deny = &policy.deny;
+    assert_eq!(text(HEADER), policy.header);
+    assert_eq!(text(CLIENT_HEADER), policy.client_header.as_deref().unwrap_or(""));
+    assert_eq!(gate.store.text(&root, root.policy.texts[HEADERS]), policy.serialized_headers());
+    assert_eq!([text(BODY), text(DETAILS)], [&deny.body, &deny.details]);
+    assert_eq!(text(MISSING_DETAILS), deny.missing_details.as_deref().unwrap_or(""));
+    assert_eq!(root.policy.status, u32::from(deny.status));
+    assert_eq!(root.policy.grpc_status, deny.grpc_status.map_or(-1, i32::from));
+    for (flag, expected) in [
+        (REMOVE, policy.remove),
+        (COUNT, policy.count),
+        (ENFORCE, policy.enforce),
+        (PREFLIGHT, policy.except.preflight),
+        (HAS_MISSING_DETAILS, deny.missing_details.is_some()),
+    ] {
+        assert_eq!(root.policy.is(flag), expected, "{flag}");
+    }
+    let list = |list: usize| gate.store.text(&root, root.policy.texts[list]);
+    for method in ["GET", "OPTIONS", "HEAD", "TRACE", "head", ""] {
+        let exempt = policy.except.methods.iter().any(|own| own == method);
+        assert_eq!(is_listed(list(METHODS), method.as_bytes()), exempt, "{method}");
+    }
+    for path in ["/", "/healthz", "/healthz/", "/a", "/a/", "/a/b", "/.well-known/acme-challenge/x"]
+    {
+        let matches = |own: &String| match own.strip_suffix('*') {
+            Some(prefix) => path.starts_with(prefix),
+            None => path == own,
+        };
+        let exempt = policy.except.paths.iter().any(matches);
+        assert_eq!(is_listed(list(PATHS), path.as_bytes()), exempt, "{path}");
+    }
+    for value in values(policy) {
+        let found = gate.find(&value);
+        // A policy that knows the sizes of its values denies one of another size.
+        let sizes = policy.sizes();
+        let fits = sizes.is_empty() || sizes.contains(&value.len());
+        assert_eq!(found.is_some(), fits && policy.accepts(&value), "{value:?}");
+        let client = policy
+            .client
+            .iter()
+            .find(|client| client.value.as_ref().is_some_and(|own| own.as_bytes() == value));
+        if let (Some(found), Some(client), Some(_)) = (found, client, &policy.client_header) {
+            assert_eq!(found, client.id.as_bytes());
+        }
+    }
+}
+
+fn policies() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folders = ["policies", "policies/options"].map(|folder| root.join(folder));
+    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+    let files = files.map(|file| file.unwrap().path()).chain([root.join("policy.toml")]);
+    files.filter(|file| file.is_file()).collect()
+}
+
+#[test]
+fn both_readers_make_the_same_of_each_policy() {
+    let mut gate = Gate::new();
+    for file in policies() {
+        let text = fs::read_to_string(&file).unwrap();
+        let configuration = json(&text).unwrap();
+        assert_eq!(gate.take(&configuration), Ok(()), "{configuration}");
+        compare(&Policy::read(&file).unwrap(), &mut gate);
+    }
+}
+
+#[test]
+fn both_readers_accept_and_refuse_the_same() {
+    let mut gate = Gate::new();
+    let all = cases::read();
+    let cases = all.refused.iter().chain(&all.warned).chain(&all.fine);
+    let (mut accepted, mut refused) = (0, 0);
+    for (text, line) in cases.flat_map(Case::texts) {
+        // What is no TOML has no JSON either.
+        let Some(configuration) = json(&text) else { continue };
+        let policy = Policy::parse(&text, Path::new("my.toml"));
+        let taken = gate.take(&configuration);
+        assert_eq!(taken.is_ok(), policy.is_ok(), "{line}: {taken:?} of {configuration}");
+        if let Ok(policy) = policy {
+            compare(&policy, &mut gate);
+            accepted += 1;
+        } else {
+            refused += 1;
+        }
+    }
+    assert!(accepted > 60 && refused > 130, "{accepted} and {refused}");
+}
+
+/// A line of the reader of files lists the keys that it knows.
+#[test]
+fn both_readers_know_the_same_keys() {
+    for (place, table, list) in [
+        ("header =", "", keys::POLICY),
+        ("[deny]", "[[client]]\nx = 1\n", keys::CLIENT),
+        ("[deny]", "[except]\nx = 1\n", keys::EXCEPT),
+        ("status =", "x = 1\n", keys::DENY),
+    ] {
+        let table = if table.is_empty() { "x = 1\n" } else { table };
+        let text = GOOD.replacen(place, &format!("{table}{place}"), 1);
+        let error = Policy::parse(&text, Path::new("my.toml")).unwrap_err().to_string();
+        let expected = list.split(' ').map(|key| format!("`{key}`")).collect::<Vec<_>>();
+        let expected = format!("unknown key `x`, expected one of {}", expected.join(", "));
+        assert!(error.ends_with(&expected), "{error}\nand not: {expected}");
+    }
+}
+
+fn clients(count: usize, size: usize) -> String {
+    let client = |n| format!(r#"{{"id":"c{n}","value":"{n:0size$}"}}"#);
+    let clients: Vec<_> = (0..count).map(client).collect();
+    format!(
+        r#"{{"header":"a","client_header":"b","client":[{}],"deny":{{"status":403}}}}"#,
+        clients.join(",")
+    )
+}
+
+#[test]
+fn a_thousand_clients_are_found_and_no_more_are_taken() {
+    let mut gate = Gate::new();
+    assert_eq!(gate.take(&clients(limits::ITEMS, 36)), Ok(()));
+    for n in 0..limits::ITEMS {
+        let id = gate.find(format!("{n:036}").as_bytes());
+        assert_eq!(id, Some(format!("c{n}").into_bytes()));
+    }
+    for n in limits::ITEMS..2 * limits::ITEMS {
+        assert_eq!(gate.find(format!("{n:036}").as_bytes()), None);
+    }
+    let before = *gate.root();
+    let refusal = gate.take(&clients(limits::ITEMS + 1, 8)).unwrap_err();
+    let mut line = [0; 200];
+    let size = refusal.write(&mut line);
+    let line = String::from_utf8_lossy(&line[..size]);
+    assert!(line.ends_with(": client has too many items"), "{line}");
+    // A refused configuration changes nothing.
+    assert_eq!(gate.root().policy, before.policy);
+    assert!(gate.find(format!("{:036}", 1).as_bytes()).is_some());
+}
+
+/// The line for the log about a configuration that is refused.
+fn refused(text: &[u8]) -> String {
+    let mut gate = Gate::new();
+    let (mut text, mut image, mut line) = (text.to_vec(), [0; WORDS], [0; 200]);
+    let taken = gate.store.take(ROOT, &mut text, &mut image, &mut gate.scratch);
+    let size = taken.expect_err("a refusal").write(&mut line);
+    assert_eq!(gate.store.index(ROOT), NONE);
+    str::from_utf8(&line[..size]).unwrap().to_owned()
+}
+
+/// A configuration with this header.
+fn with(header: &[u8]) -> Vec<u8> {
+    let rest = br#","values":["secret"],"deny":{"status":403}}"#;
+    [br#"{"header":"#, header, rest].concat()
+}
+
+#[test]
+fn a_refusal_names_the_place_the_key_and_the_reason() {
+    let deep = "[".repeat(60_000);
+    let deny = |deny: &str| format!(r#"{{"header":"a","values":["secret"],"deny":{deny}}}"#);
+    let many = format!(r#"{{"values":[{}]}}"#, vec![r#""a""#; 257].join(","));
+    for (text, expected) in [
+        ("", "0: the configuration has the wrong type"),
+        ("null", "0: the configuration has the wrong type"),
+        ("[]", "0: the configuration has the wrong type"),
+        (&deep, "0: the configuration has the wrong type"),
+        ("\u{feff}{}", "0: the configuration has the wrong type"),
+        ("{}", "2: header is missing"),
+        ("{} {}", "3: the configuration is not followed by valid JSON"),
+        ("{1:2}", "1: the configuration is not followed by valid JSON"),
+        (r#"{"secret":true,}"#, "15: the configuration is not followed by valid JSON"),
+        (r#"{"secret":tru}"#, "14: secret has the wrong type"),
+        (r#"{"secret":True}"#, "11: secret has the wrong type"),
+        (r#"{"secret":true "count":true}"#, "15: the configuration is not followed by valid JSON"),
+        (r#"{"secret" true}"#, "10: the configuration is not followed by valid JSON"),
+        (r#"{"secret":true,"secret":true}"#, "23: the configuration has a key twice"),
+        (r#"{"s\u0065cret":true,"secret":true}"#, "28: the configuration has a key twice"),
+        (r#"{"Header":"a"}"#, "9: the configuration has an unknown key"),
+        (r#"{"header":["a"]}"#, "10: header has the wrong type"),
+        (r#"{"values":["secret",]}"#, "20: values has the wrong type"),
+        (r#"{"values":["secret" "b"]}"#, "20: values is not followed by valid JSON"),
+        (r#"{"values":["secret",null]}"#, "20: values has the wrong type"),
+        (r#"{"values":[["secret"]]}"#, "11: values has the wrong type"),
+        (r#"{"values":["secret"],"client":[{"id":"a"}]}"#, "41: client.value is missing"),
+        (&many, "1038: values has too many items"),
+        (&deny("{}"), "43: deny.status is missing"),
+        (&deny("[403]"), "41: deny has the wrong type"),
+        (&deny(r#"{"status":403.5}"#), "55: deny.status has the wrong type"),
+        (&deny(r#"{"status":403.}"#), "55: deny.status has the wrong type"),
+        (&deny(r#"{"status":0403}"#), "55: deny.status has the wrong type"),
+        (&deny(r#"{"status":4e2}"#), "52: deny.status has the wrong type"),
+        (&deny(r#"{"status":-403}"#), "51: deny.status has the wrong type"),
+        (&deny(r#"{"status":4294967699}"#), "61: deny.status is out of range"),
+        (&deny(r#"{"status":199}"#), "54: deny.status is out of range"),
+        (&deny(r#"{"status":403,"headers":[["a"]]}"#), "71: deny.headers has the wrong type"),
+        (
+            &deny(r#"{"status":403,"headers":[["a","b","c"]]}"#),
+            "75: deny.headers has the wrong type",
+        ),
+    ] {
+        let line = refused(text.as_bytes());
+        assert_eq!(
+            line,
+            format!("header-gate: configuration refused at byte {expected}"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn what_is_cut_off_is_refused() {
+    let good = with(br#""a""#);
+    assert_eq!(Gate::new().take(str::from_utf8(&good).unwrap()), Ok(()));
+    (0..good.len()).for_each(|size| drop(refused(&good[..size])));
+}
+
+#[test]
+fn strings_are_those_of_json() {
+    for header in [&br#""x-\u0041\u002d\u00622\/""#[..9], br#""x-\u0041""#, br#""\u0078\u002D1""#] {
+        let text = with(header);
+        let whole = serde_json::from_slice::<serde_json::Value>(&text);
+        let taken = Gate::new().take(str::from_utf8(&text).unwrap());
+        assert_eq!(taken.is_ok(), whole.is_ok(), "{}", text.escape_ascii());
+    }
+    // Escapes and sequences that stand for no character.
+    for bad in [
+        &br#""\x""#[..],
+        br#""\u12""#,
+        br#""\u00g0""#,
+        br#""\ud800""#,
+        br#""\ud800a""#,
+        br#""\ud800\u0061""#,
+        br#""\ud800\ud800""#,
+        br#""\udc00\ud800""#,
+        b"\"\xc0\x80\"",
+        b"\"\xc1\xbf\"",
+        b"\"\xe0\x9f\xbf\"",
+        b"\"\xed\xa0\x80\"",
+        b"\"\xf0\x8f\xbf\xbf\"",
+        b"\"\xf4\x90\x80\x80\"",
+        b"\"\xf5\x80\x80\x80\"",
+        b"\"\xff\"",
+        b"\"\x80\"",
+        b"\"\xc3\"",
+        b"\"\x00\"",
+        b"\"\x1f\"",
+        b"\"\n\"",
+    ] {
+        let text = with(bad);
+        let line = refused(&text);
+        assert!(line.ends_with(": header is not followed by valid JSON"), "{line}");
+        assert!(serde_json::from_slice::<serde_json::Value>(&text).is_err());
+    }
+    // Each kind of character, as it is and escaped: what a gate sends is what was meant.
+    for body in ["\\\"\u{8}\u{c}\n\r\t/", "\u{7f}\u{80}\u{7ff}\u{800}\u{ffff}\u{10000}\u{10ffff}\0"]
+    {
+        let escaped: String = body.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
+        for written in [serde_json::to_string(body).unwrap(), format!("\"{escaped}\"")] {
+            let mut gate = Gate::new();
+            let deny = format!(r#"{{"status":403,"body":{written}}}"#);
+            let text = format!(r#"{{"header":"a","values":["b"],"deny":{deny}}}"#);
+            assert_eq!(gate.take(&text), Ok(()), "{text}");
+            let root = gate.root();
+            assert_eq!(gate.store.text(root, root.policy.texts[BODY]), body.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn each_root_context_has_its_own_policy() {
+    let mut gate = Gate::new();
+    let take = |gate: &mut Gate, root: u32, value: &str| {
+        let text =
+            format!(r#"{{"header":"h{root}","values":["{value}"],"deny":{{"status":403}}}}"#);
+        let (mut text, mut image) = (text.into_bytes(), [0; WORDS]);
+        gate.store.take(root, &mut text, &mut image, &mut gate.scratch)
+    };
+    let find = |gate: &mut Gate, root: u32, value: &str| {
+        let root = *gate.store.root(gate.store.index(root)).unwrap();
+        let mut image = [0; WORDS];
+        write_image(&mut image[..Store::words(&root)], value.as_bytes());
+        gate.store.find(&root, value.len(), &mut image, &mut gate.scratch) != NONE
+    };
+    for root in 0..ROOTS as u32 {
+        take(&mut gate, root, &format!("v{root}")).unwrap();
+    }
+    let full = take(&mut gate, 1000, "v").unwrap_err();
+    assert_eq!(full.reason, Reason::Memory);
+    for root in 0..ROOTS as u32 {
+        assert!(find(&mut gate, root, &format!("v{root}")));
+        assert!(!find(&mut gate, root, &format!("v{}", root + 1)));
+    }
+    // Those with an even number end; another one is configured again.
+    gate.store.retain(|root| root % 2 == 1);
+    take(&mut gate, 3, "a longer value").unwrap();
+    for root in 0..ROOTS as u32 {
+        let lives = root % 2 == 1;
+        assert_eq!(gate.store.index(root) != NONE, lives, "{root}");
+        let value = if root == 3 { "a longer value".to_owned() } else { format!("v{root}") };
+        if lives {
+            assert!(find(&mut gate, root, &value), "{root}");
+            let own = gate.store.root(gate.store.index(root)).unwrap();
+            let header = gate.store.text(own, own.policy.texts[HEADER]);
+            assert_eq!(header, format!("h{root}").as_bytes());
+        }
+    }
+    assert!(!find(&mut gate, 3, "v3"));
+}
