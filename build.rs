@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 
+use header_gate_config::{PAGES, STACK};
 use header_gate_policy::Policy;
 
 fn main() {
@@ -40,9 +41,12 @@ fn main() {
     if env::var("CARGO_CFG_TARGET_FAMILY").as_deref() == Ok("wasm")
         && env::var_os("CARGO_FEATURE_SDK").is_none()
     {
+        // The reader of configurations needs a stack; a request does not. It lies before all data.
+        let is_configured = env::var_os("CARGO_FEATURE_CONFIG").is_some();
+        let (pages, stack, base) = if is_configured { (PAGES, STACK, STACK) } else { (pages, 0, 4) };
         let size = pages << 16;
-        println!("cargo::rustc-link-arg-cdylib=-zstack-size=0");
-        println!("cargo::rustc-link-arg-cdylib=--global-base=4");
+        println!("cargo::rustc-link-arg-cdylib=-zstack-size={stack}");
+        println!("cargo::rustc-link-arg-cdylib=--global-base={base}");
         println!("cargo::rustc-link-arg-cdylib=--initial-memory={size}");
         println!("cargo::rustc-link-arg-cdylib=--max-memory={size}");
     }

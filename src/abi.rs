@@ -17,6 +17,11 @@ use core::cell::UnsafeCell;
 use core::ptr;
 
 use crate::RULE;
+use crate::abi_host::{
+    HTTP_REQUEST_HEADERS, NOT_FOUND, OK, REFUSED, proxy_get_header_map_value,
+    proxy_remove_header_map_value, proxy_send_local_response,
+};
+use crate::decide::{Answer, Gate, decide};
 use crate::decision;
 use crate::policy::{
     BODY, DETAILS, ENFORCE, GRPC_STATUS, HEADER, HEADERS_SERIALIZED, MISSING_DETAILS, REMOVE,
@@ -24,47 +29,6 @@ use crate::policy::{
 };
 
 type Value = decision::Value<WORDS>;
-
-/// `WasmResult::Ok` of the specification; every other status denies.
-const OK: u32 = 0;
-/// `WasmResult::NotFound`: there is no such header.
-const NOT_FOUND: u32 = 1;
-/// `MapType::HttpRequestHeaders`.
-const HTTP_REQUEST_HEADERS: u32 = 0;
-/// `Action::Continue` and `Action::Pause`, what the callback returns.
-const CONTINUE: u32 = 0;
-const PAUSE: u32 = 1;
-/// The address that refuses an allocation: outside memory on every engine, and positive as an i32,
-/// the type in which some hosts keep addresses.
-///
-/// Hosts check the bounds of what they write, and return `InvalidMemoryAccess` for this address. Two
-/// closer ones are not refused everywhere: mosn's Go host writes the client's bytes to a null address,
-/// and WAMR appends a heap to the one page, so that its end, 65,536, is inside memory.
-const REFUSED: usize = 0x7fff_0000;
-
-#[link(wasm_import_module = "env")]
-unsafe extern "C" {
-    fn proxy_get_header_map_value(
-        map: u32,
-        key_data: *const u8,
-        key_size: usize,
-        value_data: *mut usize,
-        value_size: *mut u32,
-    ) -> u32;
-
-    fn proxy_send_local_response(
-        status: u32,
-        details_data: *const u8,
-        details_size: usize,
-        body_data: *const u8,
-        body_size: usize,
-        headers_data: *const u8,
-        headers_size: usize,
-        grpc_status: i32,
-    ) -> u32;
-
-    fn proxy_remove_header_map_value(map: u32, key_data: *const u8, key_size: usize) -> u32;
-}
 
 /// The whole memory of the module: two cells that the host writes, then data that it only reads.
 #[repr(C)]
@@ -127,7 +91,7 @@ extern "C" fn malloc(size: usize) -> *mut u8 {
     {
         room
     } else {
-        ptr::without_provenance_mut(REFUSED)
+        REFUSED
     }
 }
 
@@ -140,53 +104,71 @@ extern "C" fn proxy_abi_version_0_2_1(size: usize) -> *mut u8 {
 
 /// Decides a request when its headers have arrived.
 #[cfg_attr(target_family = "wasm", unsafe(no_mangle))]
-#[cfg_attr(not(feature = "log"), expect(unused_variables))]
 extern "C" fn proxy_on_request_headers(context: u32, _headers: u32, _end_of_stream: u32) -> u32 {
     #[cfg(feature = "log")]
     lines::write(&lines::REQUEST, context);
-    let answer = host_delivers_value();
-    if answer.is_accepted
-        && (!REMOVE || host_removes(&MEMORY.header))
-        && client::host_takes(answer.client)
-    {
-        count::add(crate::count::ALLOWED);
-        return CONTINUE;
-    }
-    let is_missing = MISSING_DETAILS.is_some() && answer.is_missing();
-    if except::IS_USED && except::is_exempt() && client::host_takes_none() {
-        count::add(crate::count::EXEMPT);
-        return CONTINUE;
-    }
-    #[cfg(feature = "log")]
-    lines::write(&lines::DENIED, context);
-    if !ENFORCE {
-        // Everything passes, even if the host refuses.
-        let _ = client::host_takes_none();
-        count::add(crate::count::SHADOW_DENIED);
-        return CONTINUE;
-    }
-    count::add(crate::count::DENIED);
-    // The request stays stopped even if the host fails to send the denial.
-    let _ = send_denial(is_missing);
-    PAUSE
+    decide(&Request { context })
 }
 
-/// The host's answer to the question for the header.
-struct Answer {
-    /// The host returned Ok and wrote, during this call, an accepted value to the lent buffer, the buffer's
-    /// address and the value's size.
-    is_accepted: bool,
-    /// Whose value it is then.
-    client: usize,
-    status: u32,
+/// A request, by the number of its context.
+#[cfg_attr(not(feature = "log"), expect(dead_code))]
+struct Request {
+    context: u32,
 }
 
-impl Answer {
-    /// Whether the request has no header, or an empty one.
-    fn is_missing(&self) -> bool {
+impl Gate for Request {
+    #[inline]
+    fn ask(&self) -> Answer {
+        host_delivers_value()
+    }
+
+    #[inline]
+    fn host_removes(&self) -> bool {
+        !REMOVE || host_removes(&MEMORY.header)
+    }
+
+    #[inline]
+    fn host_takes(&self, client: usize) -> bool {
+        client::host_takes(client)
+    }
+
+    #[inline]
+    fn host_takes_none(&self) -> bool {
+        client::host_takes_none()
+    }
+
+    #[inline]
+    fn is_missing(&self, answer: Answer) -> bool {
         // SAFETY: the host, the only other writer, does not run.
         let value = unsafe { &*MEMORY.value.get() };
-        self.status == NOT_FOUND || self.status == OK && value.size() == 0
+        let is_empty = answer.status == OK && value.size() == 0;
+        MISSING_DETAILS.is_some() && (answer.status == NOT_FOUND || is_empty)
+    }
+
+    #[inline]
+    fn is_exempt(&self) -> bool {
+        except::IS_USED && except::is_exempt()
+    }
+
+    #[inline]
+    fn enforces(&self) -> bool {
+        ENFORCE
+    }
+
+    #[inline]
+    fn count(&self, counter: usize) {
+        count::add(counter);
+    }
+
+    #[cfg(feature = "log")]
+    fn log_denial(&self) {
+        lines::write(&lines::DENIED, self.context);
+    }
+
+    #[inline]
+    fn deny(&self, is_missing: bool) {
+        // The request stays stopped even if the host fails to send the denial.
+        let _ = send_denial(is_missing);
     }
 }
 
@@ -289,12 +271,6 @@ mod lines {
         // refuses the line, the line is lost and the decision unchanged.
         let _ = unsafe { proxy_log(INFO, message, size) };
     }
-}
-
-#[cfg(target_family = "wasm")]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! {
-    core::arch::wasm32::unreachable()
 }
 
 #[cfg(test)]

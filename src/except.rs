@@ -14,15 +14,29 @@ pub trait Fields {
     fn field(&self, name: &'static str) -> &[u8];
 }
 
+/// Which requests a policy exempts.
+pub trait Exemptions {
+    /// Whether some methods are.
+    fn has_methods(&self) -> bool;
+    /// Whether CORS preflights are.
+    fn has_preflight(&self) -> bool;
+    /// Whether some paths are.
+    fn has_paths(&self) -> bool;
+    /// Whether this method is.
+    fn is_method(&self, method: &[u8]) -> bool;
+    /// Whether this path is, if it is plain.
+    fn is_path(&self, path: &[u8]) -> bool;
+}
+
 /// Whether the request passes without the header.
 #[expect(clippy::inline_always, reason = "slices would be returned on the stack")]
 #[inline(always)]
 #[must_use]
-pub fn is_exempt(request: &impl Fields) -> bool {
-    if PREFLIGHT || !METHODS.is_empty() {
+pub fn is_exempt_by(request: &impl Fields, policy: &impl Exemptions) -> bool {
+    if policy.has_preflight() || policy.has_methods() {
         let method = request.field(":method");
-        if has_method(&METHODS, method)
-            || PREFLIGHT
+        if policy.is_method(method)
+            || policy.has_preflight()
                 && has_method(&["OPTIONS"], method)
                 && !request.field("origin").is_empty()
                 && !request.field("access-control-request-method").is_empty()
@@ -30,7 +44,51 @@ pub fn is_exempt(request: &impl Fields) -> bool {
             return true;
         }
     }
-    !PATHS.is_empty() && has_path(&PATHS, request.field(":path"))
+    if !policy.has_paths() {
+        return false;
+    }
+    let target = request.field(":path");
+    policy.is_path(target.get(..plain(target)).unwrap_or_default())
+}
+
+/// The exemptions of the policy that is compiled in.
+struct Compiled;
+
+impl Exemptions for Compiled {
+    #[inline]
+    fn has_methods(&self) -> bool {
+        !METHODS.is_empty()
+    }
+
+    #[inline]
+    fn has_preflight(&self) -> bool {
+        PREFLIGHT
+    }
+
+    #[inline]
+    fn has_paths(&self) -> bool {
+        !PATHS.is_empty()
+    }
+
+    #[expect(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
+    fn is_method(&self, method: &[u8]) -> bool {
+        has_method(&METHODS, method)
+    }
+
+    #[expect(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
+    fn is_path(&self, path: &[u8]) -> bool {
+        is_listed(&PATHS, path)
+    }
+}
+
+/// Whether the request passes without the header, by the policy that is compiled in.
+#[expect(clippy::inline_always, reason = "as above")]
+#[inline(always)]
+#[must_use]
+pub fn is_exempt(request: &impl Fields) -> bool {
+    is_exempt_by(request, &Compiled)
 }
 
 /// Whether `method` is one of `methods`.
@@ -49,7 +107,13 @@ pub fn has_method<const N: usize>(methods: &[&str; N], method: &[u8]) -> bool {
 #[inline(always)]
 #[must_use]
 pub fn has_path<const N: usize>(patterns: &[&str; N], target: &[u8]) -> bool {
-    let path = target.get(..plain(target)).unwrap_or_default();
+    is_listed(patterns, target.get(..plain(target)).unwrap_or_default())
+}
+
+/// The same for a plain path.
+#[expect(clippy::inline_always, reason = "as above")]
+#[inline(always)]
+fn is_listed<const N: usize>(patterns: &[&str; N], path: &[u8]) -> bool {
     let mut found = false;
     for_each!(i < N, unrolled found |= matches(path, patterns[i]));
     found

@@ -81,9 +81,17 @@ pub use policy::RULE;
 #[cfg(any(test, feature = "log"))]
 pub mod log;
 
-// Only tests compile the ABI front natively, because a gateway provides its imports.
+// Only tests compile the ABI fronts natively, because a gateway provides their imports.
 #[cfg(all(any(test, target_family = "wasm"), not(feature = "sdk")))]
+mod abi_host;
+#[cfg(all(any(test, target_family = "wasm"), not(feature = "sdk")))]
+mod decide;
+
+#[cfg(all(any(test, target_family = "wasm"), not(any(feature = "sdk", feature = "config"))))]
 mod abi;
+
+#[cfg(all(target_family = "wasm", feature = "config"))]
+mod abi_config;
 
 #[cfg(all(target_family = "wasm", feature = "sdk"))]
 mod sdk;

@@ -1,19 +1,9 @@
 //! The header that names the client to the upstream.
 
 use super::{HTTP_REQUEST_HEADERS, OK, host_removes};
+use crate::abi_host::proxy_replace_header_map_value;
 use crate::client::id;
 use crate::policy::CLIENT_HEADER;
-
-#[link(wasm_import_module = "env")]
-unsafe extern "C" {
-    fn proxy_replace_header_map_value(
-        map: u32,
-        key_data: *const u8,
-        key_size: usize,
-        value_data: *const u8,
-        value_size: usize,
-    ) -> u32;
-}
 
 /// Writes the client's name to the header, in place of all its values.
 pub fn host_takes(client: usize) -> bool {

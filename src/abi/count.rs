@@ -1,24 +1,9 @@
 //! Counters in the host's statistics.
 
 use super::UnsafeCell;
+use crate::abi_host::{COUNTER, UNDEFINED, proxy_define_metric, proxy_increment_metric};
 use crate::count::{COUNTERS, NAMES};
 use crate::policy::COUNT;
-
-/// `MetricType::Counter`.
-const COUNTER: u32 = 0;
-/// No host has a metric with this number.
-const UNDEFINED: u32 = u32::MAX;
-
-#[link(wasm_import_module = "env")]
-unsafe extern "C" {
-    fn proxy_define_metric(
-        kind: u32,
-        name_data: *const u8,
-        name_size: usize,
-        metric: *mut u32,
-    ) -> u32;
-    fn proxy_increment_metric(metric: u32, offset: i64) -> u32;
-}
 
 /// The host's number of each counter.
 struct Metrics(UnsafeCell<[u32; COUNTERS]>);

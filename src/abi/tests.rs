@@ -40,7 +40,7 @@ unsafe extern "C" fn proxy_get_header_map_value(
     };
     if let Some(value) = value {
         let room = malloc(value.len());
-        if room.addr() == REFUSED {
+        if room == REFUSED {
             return 6;
         }
         // SAFETY: the allocator lent as many bytes, and the results are the caller's.

@@ -41,6 +41,11 @@ pub const WORDS: usize = (limits::VALUES_SIZE + size_of::<u32>()).div_ceil(size_
 /// Words of the image of a value that is hashed.
 const HASHED_WORDS: usize = (limits::CLIENT_VALUE + size_of::<u32>()).div_ceil(size_of::<u64>());
 
+/// Pages of memory, of 64 KiB each, that a module with a [`Store`] has. It never grows.
+pub const PAGES: usize = 11;
+/// Bytes of its stack, which only the reader uses.
+pub const STACK: usize = 2048;
+
 /// Memory for the image of a value.
 pub type Image = [u64; WORDS];
 

@@ -1,7 +1,9 @@
 //! What a module on the default front may contain.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use header_gate_config::PAGES;
 use header_gate_policy::{Except, Policy};
 
 use crate::interval::{BOOL, Interval};
@@ -22,6 +24,11 @@ const COUNT: (&str, &str) = ("env.proxy_increment_metric", "(func (param i32 i64
 const DEFINE: (&str, &str) =
     ("env.proxy_define_metric", "(func (param i32 i32 i32 i32) (result i32))");
 
+const BUFFER: (&str, &str) =
+    ("env.proxy_get_buffer_bytes", "(func (param i32 i32 i32 i32 i32) (result i32))");
+const CONTEXT: (&str, &str) =
+    ("env.proxy_set_effective_context", "(func (param i32) (result i32))");
+
 /// A function of any type.
 const ANY: &str = "(func ...)";
 
@@ -36,6 +43,13 @@ const EXPORTS: [(&str, &str); 4] = [
 /// The callback that decides, and the one that defines counters.
 const DECISION: &str = "proxy_on_request_headers";
 const START: &str = "proxy_on_vm_start";
+
+/// What feature `config` adds: the callback that reads a policy, and the one that says whose a request is.
+const CONFIGURE: &str = "proxy_on_configure";
+const CONFIGURED: [(&str, &str); 2] = [
+    (CONFIGURE, "(func (param i32 i32) (result i32))"),
+    ("proxy_on_context_create", "(func (param i32 i32))"),
+];
 
 /// A callback that returns a constant, or nothing.
 struct Constant {
@@ -78,9 +92,19 @@ pub struct Contract {
     pub count: bool,
     /// Whether it has the callbacks that nginx calls in any case.
     pub nginx: bool,
+    /// Whether it reads its policy from the plugin's configuration. The callback that does so has a stack, and loops over
+    /// what it reads: it is not followed, and may trap. A request is as in any other gate.
+    pub config: bool,
 }
 
 impl Contract {
+    /// The contract of a gate that reads its policy from the plugin's configuration.
+    #[must_use]
+    pub fn configured() -> Self {
+        let [log, remove, replace, count, config] = [true; 5];
+        Self { pages: PAGES as u64, log, remove, replace, count, config, ..Self::default() }
+    }
+
     /// The contract of a gate with this policy, with feature `log` or without.
     #[must_use]
     pub fn of(policy: &Policy, log: bool) -> Self {
@@ -89,19 +113,19 @@ impl Contract {
         let passes_others = !enforce || policy.except != Except::default();
         let remove = policy.remove || replace && passes_others;
         let pages = policy.pages() as u64;
-        Self { pages, log, dry_run: !enforce, remove, replace, count, nginx: false }
+        Self { pages, log, dry_run: !enforce, remove, replace, count, ..Self::default() }
     }
 }
 
 impl Default for Contract {
     fn default() -> Self {
-        let [log, dry_run, remove, replace, count, nginx] = [false; 6];
-        Self { pages: 1, log, dry_run, remove, replace, count, nginx }
+        let [log, dry_run, remove, replace, count, nginx, config] = [false; 7];
+        Self { pages: 1, log, dry_run, remove, replace, count, nginx, config }
     }
 }
 
 const NAMES: &str = "`abi`, and any of `+log`, `+dry-run`, `+remove`, `+replace`, `+count`, `+nginx`, \
-    `+pages=N`";
+    `+pages=N`, or `config`";
 
 impl FromStr for Contract {
     type Err = anyhow::Error;
@@ -109,6 +133,9 @@ impl FromStr for Contract {
     fn from_str(name: &str) -> anyhow::Result<Self> {
         let mut contract = Self::default();
         let mut parts = name.split('+');
+        if name == "config" {
+            return Ok(Self::configured());
+        }
         anyhow::ensure!(parts.next() == Some("abi"), "unknown contract `{name}`, expected {NAMES}");
         for part in parts {
             match part {
@@ -133,20 +160,24 @@ impl Properties {
     #[must_use]
     pub fn violations(&self, contract: &Contract) -> Vec<String> {
         let (mut imports, mut exports) = (vec![GET], EXPORTS.to_vec());
-        let Contract { pages, log, dry_run, remove, replace, count, nginx } = *contract;
+        let Contract { pages, log, dry_run, remove, replace, count, nginx, config } = *contract;
         let more =
-            [(!dry_run, SEND), (log, LOG), (remove, REMOVE), (replace, REPLACE), (count, COUNT)];
+            [(!dry_run, SEND), (log && !config, LOG), (remove, REMOVE), (replace, REPLACE), (count, COUNT)];
         imports.extend(more.into_iter().filter_map(|(used, import)| used.then_some(import)));
-        let decision = self.decision(&imports, dry_run);
+        let decision = self.decision(&imports, dry_run, !config);
         imports.extend(count.then_some(DEFINE));
+        if config {
+            imports.extend([LOG, BUFFER, CONTEXT]);
+            exports.extend(CONFIGURED);
+        }
         let constants = CONSTANTS
             .iter()
-            .filter(|constant| if constant.name == START { count || nginx } else { nginx });
+            .filter(|constant| nginx || constant.name == START && count && !config);
         let constants: Vec<_> = constants.collect();
         exports.extend(constants.iter().map(|constant| (constant.name, constant.kind)));
         let mut found = compare("import", &self.imports, &imports);
         found.extend(compare("export", &self.exports, &exports));
-        found.extend(self.sections(pages));
+        found.extend(self.sections(pages, u32::from(config)));
         found.extend(decision);
         for function in &self.functions {
             for (refused, what) in [
@@ -159,7 +190,8 @@ impl Properties {
                 }
             }
         }
-        for (name, execution) in &self.executions {
+        let followed = |name: &str| !config || name != CONFIGURE;
+        for (name, execution) in self.executions.iter().filter(|(name, _)| followed(name)) {
             let calls = !execution.reached.is_empty();
             if calls && name != DECISION && (name != START || !count) {
                 found.push(format!("{name} calls the host"));
@@ -167,17 +199,19 @@ impl Properties {
         }
         found.extend(constants.into_iter().filter_map(|constant| self.differs(constant)));
         let unbounded = |(name, bound): (&String, &Bound)| match bound {
-            Bound::Unbounded(why) => Some(format!("{name} is unbounded: {why}")),
-            Bound::Instructions(_) => None,
+            Bound::Unbounded(why) if followed(name) => Some(format!("{name} is unbounded: {why}")),
+            _ => None,
         };
         found.extend(self.paths.iter().filter_map(unbounded));
-        found.extend(self.traps.iter().cloned());
+        let followed = self.executions.iter().filter(|(name, _)| followed(name));
+        let traps = followed.flat_map(|(_, execution)| execution.traps.values().cloned());
+        found.extend(traps.collect::<BTreeSet<_>>());
         found
     }
 
-    /// What is wrong with the deciding callback: it may not call one of `imports`, or not look at the header, or it
-    /// always returns the same.
-    fn decision(&self, imports: &[(&str, &str)], dry_run: bool) -> Vec<String> {
+    /// What is wrong with the deciding callback: it may not call one of `imports`, or not look at the header if it
+    /// `asks` in any case, or it always returns the same.
+    fn decision(&self, imports: &[(&str, &str)], dry_run: bool, asks: bool) -> Vec<String> {
         let Some(execution) = self.executions.get(DECISION) else { return Vec::new() };
         if execution.unbounded.is_some() {
             return Vec::new();
@@ -189,7 +223,7 @@ impl Properties {
                 && !execution.reached.contains(&index)
             {
                 found.push(format!("import {name} is never called by {DECISION}"));
-            } else if name == GET.0 && !execution.always_reached.contains(&index) {
+            } else if asks && name == GET.0 && !execution.always_reached.contains(&index) {
                 found.push(format!("{DECISION} may return without a call of {name}"));
             }
         }
@@ -217,7 +251,8 @@ impl Properties {
         })
     }
 
-    fn sections(&self, pages: u64) -> Vec<String> {
+    /// What is wrong outside of functions; so many globals may be mutable, such as a stack pointer.
+    fn sections(&self, pages: u64, globals: u32) -> Vec<String> {
         let mut found = Vec::new();
         let expected = Pages { minimum: pages, maximum: Some(pages) };
         match self.memories[..] {
@@ -227,7 +262,7 @@ impl Properties {
         }
         found.extend(self.custom_sections.iter().map(|name| format!("custom section `{name}`")));
         found.extend(self.beyond_mvp.iter().map(|what| format!("not WebAssembly 1.0: {what}")));
-        found.extend(self.mutable_globals.iter().map(|index| format!("mutable global {index}")));
+        found.extend(self.mutable_globals.iter().skip(globals as usize).map(|index| format!("mutable global {index}")));
         for (count, what) in [(self.tables, "tables"), (self.element_segments, "element segments")]
         {
             if count > 0 {

@@ -31,8 +31,8 @@ use variant::{DEFAULT_POLICY, Variant};
 #[derive(Debug, Default, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Options {
-    /// log (lines in the host's log), sdk (on the proxy-wasm SDK), or both: sdk,log; native (a shared
-    /// library for Envoy's dynamic modules)
+    /// log (lines in the host's log), sdk (on the proxy-wasm SDK), or both: sdk,log; config (the policy from the
+    /// plugin's configuration); native (a shared library for Envoy's dynamic modules)
     #[arg(long, value_name = "LIST")]
     pub features: Option<String>,
     /// Rule and answer [default: policy.toml of the checkout]
@@ -162,6 +162,8 @@ impl Options {
         }
         let mut variant = Variant::with_features(self.features.as_deref().unwrap_or_default())?;
         if let Some(policy) = &self.policy {
+            let is_compiled = !variant.is_configured();
+            ensure!(is_compiled, "--policy: with feature `config` no policy is compiled in; leave it out");
             // Read here, so that an error names the path as it was given: cargo runs in another folder.
             Policy::read(policy)?.check_plugin(policy)?;
             variant = variant.with_policy(env::current_dir()?.join(policy)).normalized(root);

@@ -26,6 +26,8 @@ pub struct Variant {
 enum Front {
     #[default]
     Abi,
+    /// The policy comes from the plugin's configuration.
+    Config,
     Sdk,
     Baseline,
     QuietBaseline,
@@ -38,6 +40,10 @@ impl Variant {
 
     pub fn nginx() -> Self {
         Self { nginx: true, ..Self::default() }
+    }
+
+    pub fn config() -> Self {
+        Self { front: Front::Config, ..Self::default() }
     }
 
     pub fn sdk() -> Self {
@@ -65,14 +71,17 @@ impl Variant {
     /// The variant with the features that `--features` lists, separated by commas or blanks.
     pub fn with_features(features: &str) -> Result<Self> {
         let mut variant = Self::default();
+        let alone = features == "config" || !features.split([',', ' ']).any(|one| one == "config");
+        ensure!(alone, "--features: `config` goes with no other feature");
         for feature in features.split([',', ' ']).filter(|feature| !feature.is_empty()) {
             match feature {
                 "log" => variant.log = true,
                 "nginx" => variant.nginx = true,
                 "sdk" => variant.front = Front::Sdk,
+                "config" => variant = Self::config(),
                 "native" => bail!("--features: `native` goes with no other feature"),
                 _ => bail!(
-                    "--features: unknown feature `{feature}`, expected `log`, `nginx`, `sdk` or `native`"
+                    "--features: unknown feature `{feature}`, expected `log`, `nginx`, `sdk`, `config` or `native`"
                 ),
             }
         }
@@ -87,6 +96,7 @@ impl Variant {
             Self::default(),
             Self::log(),
             Self::nginx(),
+            Self::config(),
             Self::sdk(),
             Self::sdk_log(),
             Self::baseline(),
@@ -174,6 +184,9 @@ impl Variant {
 
     /// The contract of the artifact; `None` for a front without one.
     pub fn contract(&self, root: &Path) -> Result<Option<Contract>> {
+        if self.front == Front::Config {
+            return Ok(Some(Contract::configured()));
+        }
         let policy = self.policy(root)?;
         policy.check_plugin(self.policy.as_deref().unwrap_or(Path::new(DEFAULT_POLICY)))?;
         if let (Some(key), true) = (policy.options().first(), self.front != Front::Abi) {
@@ -194,6 +207,7 @@ impl Variant {
 
     pub(super) fn features(&self) -> Vec<&'static str> {
         let used = [
+            (self.front == Front::Config, "config"),
             (self.front == Front::Sdk, "sdk"),
             (self.front == Front::QuietBaseline, "quiet"),
             (self.nginx, "nginx"),
@@ -204,6 +218,11 @@ impl Variant {
 
     /// Whether it links Rust's standard library.
     pub(super) fn needs_std(&self) -> bool {
-        self.front != Front::Abi
+        matches!(self.front, Front::Sdk | Front::Baseline)
+    }
+
+    /// Whether it reads its policy from the plugin's configuration.
+    pub fn is_configured(&self) -> bool {
+        self.front == Front::Config
     }
 }
