@@ -43,7 +43,8 @@ fn main() {
     {
         // The reader of configurations needs a stack; a request does not. It lies before all data.
         let is_configured = env::var_os("CARGO_FEATURE_CONFIG").is_some();
-        let (pages, stack, base) = if is_configured { (PAGES, STACK, STACK) } else { (pages, 0, 4) };
+        let (pages, stack, base) =
+            if is_configured { (PAGES, STACK, STACK) } else { (pages, 0, 4) };
         let size = pages << 16;
         println!("cargo::rustc-link-arg-cdylib=-zstack-size={stack}");
         println!("cargo::rustc-link-arg-cdylib=--global-base={base}");

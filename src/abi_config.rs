@@ -5,18 +5,17 @@
 //! `proxy_on_context_create` says to which of them a request belongs, so this front has that callback; a request
 //! whose root context has no policy is denied.
 //!
-//! Memory is all static, and zero at the start. While the host runs, [`Memory::asked`] says what it may be lent.
+//! All memory is static, and zero at the start. [`Memory::asked`] says what the host may be lent while it runs, and
+//! whether the module runs at all: a callback from inside another one is refused.
 
 #![allow(unsafe_code)]
 
-mod memory;
 mod request;
 
 use core::cell::{Cell, UnsafeCell};
 use core::ptr;
 
-use header_gate_config::policy::COUNT;
-use header_gate_config::{Image, NONE, Reason, Refusal, Root, Scratch, Store, Table, limits};
+use header_gate_config::{NONE, Reason, Store, flag, limits};
 
 use crate::abi_host::{
     COUNTER, OK, PAUSE, REFUSED, proxy_define_metric, proxy_send_local_response,
@@ -32,10 +31,8 @@ const PLUGIN_CONFIGURATION: u32 = 7;
 const ERROR: u32 = 4;
 /// `WasmResult::BadArgument`: there is no such context.
 const BAD_ARGUMENT: u32 = 2;
-/// The status for a request without a policy, which nobody wrote.
+/// The status for a request without a policy.
 const UNAVAILABLE: u32 = 503;
-/// The serialized form of no headers.
-const NO_HEADERS: [u8; 4] = [0; 4];
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -46,7 +43,7 @@ unsafe extern "C" {
         data: *mut usize,
         size: *mut usize,
     ) -> u32;
-    #[inline(never)]
+    fn proxy_log(level: u32, message_data: *const u8, message_size: usize) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
 }
 
@@ -55,41 +52,34 @@ unsafe extern "C" {
 #[repr(u32)]
 enum Asked {
     /// The module does not run.
-    Nothing,
+    Idle,
     /// It runs, and asks for nothing now.
-    Busy,
+    Nothing,
     /// The header of the policy.
     Header,
-    /// Another header of the request.
-    Field,
-    /// The configuration.
-    Configuration,
+    /// Another header of the request, or the configuration.
+    Text,
 }
 
 /// The requests whose root context is remembered: hosts call for a request's headers soon after they created it.
 const CONTEXTS: usize = 1024;
 
-/// The whole memory of the module.
+/// The whole memory of the module, except for the store.
 #[repr(C)]
 struct Memory {
     asked: Cell<Asked>,
-    /// The size of what was lent for a field or a configuration; before that, 0 if any size will do, or the size that
-    /// is expected.
+    /// The size of the text that was lent, or 0.
     lent: Cell<usize>,
-    /// The place of the request's root context in the store.
-    root: Cell<usize>,
+    /// The longest text that is lent.
+    room: Cell<usize>,
+    /// Where the policy of the request begins.
+    base: Cell<u32>,
     /// The host writes an address and a size here.
-    data: UnsafeCell<usize>,
-    size: UnsafeCell<usize>,
-    metrics: UnsafeCell<[u32; COUNTERS]>,
-    /// A request's value as an image.
-    image: UnsafeCell<Image>,
-    /// A configuration, or another header of a request.
-    text: UnsafeCell<[u8; limits::TEXT]>,
+    data: Cell<usize>,
+    size: Cell<usize>,
+    metrics: [Cell<u32>; COUNTERS],
     /// Requests and their root contexts.
-    contexts: UnsafeCell<[[u32; 2]; CONTEXTS]>,
-    scratch: UnsafeCell<Scratch>,
-    store: UnsafeCell<Store>,
+    contexts: [Cell<[u32; 2]>; CONTEXTS],
 }
 
 // SAFETY: a WebAssembly instance without shared memory runs on one thread at a time, and this module
@@ -97,63 +87,67 @@ struct Memory {
 unsafe impl Sync for Memory {}
 
 static MEMORY: Memory = Memory {
-    asked: Cell::new(Asked::Nothing),
+    asked: Cell::new(Asked::Idle),
     lent: Cell::new(0),
-    root: Cell::new(0),
-    data: UnsafeCell::new(0),
-    size: UnsafeCell::new(0),
-    metrics: UnsafeCell::new([0; COUNTERS]),
-    image: UnsafeCell::new([0; _]),
-    text: UnsafeCell::new([0; _]),
-    contexts: UnsafeCell::new([[0; 2]; _]),
-    scratch: UnsafeCell::new(Scratch::new()),
-    store: UnsafeCell::new(Store::new()),
+    room: Cell::new(0),
+    base: Cell::new(0),
+    data: Cell::new(0),
+    size: Cell::new(0),
+    metrics: [const { Cell::new(0) }; _],
+    contexts: [const { Cell::new([0; 2]) }; _],
 };
 
+struct Policies(UnsafeCell<Store>);
+
+// SAFETY: as for `Memory`.
+unsafe impl Sync for Policies {}
+
+static POLICIES: Policies = Policies(UnsafeCell::new(Store::new()));
+
+/// The policies, and what is lent.
+#[expect(clippy::mut_from_ref, reason = "one reference lives at a time")]
+fn store() -> &'static mut Store {
+    // SAFETY: a reference is not used any more once the host is called, which writes to what it was lent, or to another
+    // function that makes one; a callback from inside another one ends before it makes one, and `malloc` only reads.
+    unsafe { &mut *POLICIES.0.get() }
+}
+
+/// Where a value is lent.
+fn image() -> *mut u8 {
+    // SAFETY: a field of the static.
+    unsafe { (&raw mut (*POLICIES.0.get()).image).cast() }
+}
+
+/// Where a text is lent.
 fn text() -> *mut u8 {
-    MEMORY.text.get().cast()
+    // SAFETY: a field of the static.
+    unsafe { (&raw mut (*POLICIES.0.get()).text).cast() }
 }
 
-/// The policies.
-fn store() -> &'static Store {
-    // SAFETY: only `configure` writes to the store, and no other call of the module runs then: each asks `asked` first.
-    unsafe { &*MEMORY.store.get() }
-}
-
-/// The root context of the request that is decided.
-fn root() -> Option<&'static Root> {
-    store().root(MEMORY.root.get())
-}
-
-/// Where a host may write a text of `size` bytes: what it was asked for decides.
+/// Where a host may write a value or text of `size` bytes: what it was asked for decides.
 #[unsafe(no_mangle)]
 extern "C" fn malloc(size: usize) -> *mut u8 {
-    let lent = MEMORY.lent.get();
     match MEMORY.asked.get() {
-        Asked::Header if root().is_some_and(|root| store().accepts_size(root, size)) => {
-            MEMORY.image.get().cast()
-        }
-        Asked::Field if lent == 0 && size <= EXCEPT_ROOM => {
-            clear(size);
+        Asked::Header if store().accepts_size(MEMORY.base.get(), size as u32) => image(),
+        // Once.
+        Asked::Text if size <= MEMORY.room.take() => {
+            clear(text(), size.min(limits::TEXT));
             MEMORY.lent.set(size);
-            text()
-        }
-        // Once, and cleared before.
-        Asked::Configuration if lent == size => {
-            MEMORY.lent.set(0);
             text()
         }
         _ => REFUSED,
     }
 }
 
-/// Clears the beginning of the text.
+/// Clears the image or the beginning of the text, in whole words: the last one may end behind `size`.
 #[inline(never)]
-fn clear(size: usize) {
-    for at in 0..size.min(limits::TEXT) {
-        // SAFETY: inside the static; nothing refers to it. Volatile, so that the writes are not joined into a call of
-        // memset.
-        unsafe { text().add(at).write_volatile(0) };
+fn clear(start: *mut u8, size: usize) {
+    let mut at = 0;
+    while at < size {
+        // SAFETY: inside the image, or the text, which has room for twice the longest one. Volatile, so that the writes are
+        // not joined into a call of memset.
+        unsafe { start.add(at).cast::<u64>().write_volatile(0) };
+        at += size_of::<u64>();
     }
 }
 
@@ -163,48 +157,41 @@ extern "C" fn proxy_abi_version_0_2_1(size: usize) -> *mut u8 {
     malloc(size)
 }
 
+/// The place of a context in the table of contexts.
+fn place(context: u32) -> &'static Cell<[u32; 2]> {
+    &MEMORY.contexts[context as usize % CONTEXTS]
+}
+
 /// Remembers the root context of a request.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_context_create(context: u32, root: u32) {
-    // SAFETY: no other reference to the table exists: the others are not kept.
-    let contexts = unsafe { &mut *MEMORY.contexts.get() };
-    contexts[context as usize % CONTEXTS] = [context, root];
+    place(context).set([context, root]);
 }
 
 /// Decides a request when its headers have arrived.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_headers(context: u32, _headers: u32, _end_of_stream: u32) -> u32 {
-    if MEMORY.asked.get() != Asked::Nothing {
-        // The host calls from inside a call. That request waits for ever.
+    if MEMORY.asked.get() != Asked::Idle {
+        // From inside a callback: that request waits for ever.
         return PAUSE;
     }
-    // SAFETY: as in `proxy_on_context_create`.
-    let [owner, root] = unsafe { (*MEMORY.contexts.get())[context as usize % CONTEXTS] };
-    let index = if owner == context { store().index(root) } else { NONE };
-    MEMORY.asked.set(Asked::Busy);
-    MEMORY.root.set(index);
-    let action = match store().root(index) {
-        Some(root) => decide(&Request { root }),
-        None => deny_unknown(),
-    };
     MEMORY.asked.set(Asked::Nothing);
+    let [owner, root] = place(context).get();
+    let base = if owner == context { store().base(root) } else { NONE };
+    MEMORY.base.set(base);
+    let action = if base == NONE { deny_unknown() } else { decide(&Request { base }) };
+    MEMORY.asked.set(Asked::Idle);
     action
 }
 
 /// Denies a request without a policy.
 fn deny_unknown() -> u32 {
+    // No headers: their number, 0.
+    MEMORY.data.set(0);
+    let headers = MEMORY.data.as_ptr().cast::<u8>();
     // SAFETY: the address and size are those of a static, which the host only reads; the other texts are empty.
     let _ = unsafe {
-        proxy_send_local_response(
-            UNAVAILABLE,
-            ptr::null(),
-            0,
-            ptr::null(),
-            0,
-            NO_HEADERS.as_ptr(),
-            NO_HEADERS.len(),
-            -1,
-        )
+        proxy_send_local_response(UNAVAILABLE, ptr::null(), 0, ptr::null(), 0, headers, 4, -1)
     };
     PAUSE
 }
@@ -212,92 +199,75 @@ fn deny_unknown() -> u32 {
 /// Takes the configuration of a root context over: whole, or not at all.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_configure(root: u32, size: usize) -> u32 {
-    if MEMORY.asked.get() != Asked::Nothing {
-        // The host calls from inside a call.
+    if MEMORY.asked.get() != Asked::Idle {
+        // From inside a callback.
         return 0;
     }
-    MEMORY.asked.set(Asked::Busy);
-    let taken = configure(root, size);
-    // What a configuration says is nowhere but in the store.
-    clear(size);
-    if let Err(refusal) = taken {
-        log(&refusal);
-    }
     MEMORY.asked.set(Asked::Nothing);
-    u32::from(taken.is_ok())
+    let is_taken = configure(root, size);
+    if !is_taken {
+        let size = store().write_refusal() as usize;
+        // SAFETY: address and size are those of a part of a static, which the host only reads.
+        let _ = unsafe { proxy_log(ERROR, text(), size) };
+    }
+    // What a configuration says is nowhere but in the policies.
+    clear(text(), limits::TEXT);
+    MEMORY.asked.set(Asked::Idle);
+    is_taken.into()
 }
 
-fn configure(root: u32, size: usize) -> Result<(), Refusal> {
-    let refused = |reason| Refusal { table: Table::Policy, key: u8::MAX, reason, at: 0 };
-    if size == 0 || size > limits::TEXT {
-        return Err(refused(if size == 0 { Reason::Missing } else { Reason::Long }));
+fn configure(root: u32, size: usize) -> bool {
+    if size > limits::TEXT {
+        store().refuse(Reason::Long);
+        return false;
     }
-    if !host_delivers(size) {
-        return Err(refused(Reason::Delivery));
-    }
-    // SAFETY: the host is not called while these live, and no other call of the module is running.
-    let (text, image, scratch) = unsafe {
-        (&mut *MEMORY.text.get(), &mut *MEMORY.image.get(), &mut *MEMORY.scratch.get())
+    clear(text(), limits::TEXT + 1);
+    MEMORY.room.set(size);
+    MEMORY.lent.set(0);
+    MEMORY.asked.set(Asked::Text);
+    // SAFETY: the results are a word of the static each.
+    let status = unsafe {
+        proxy_get_buffer_bytes(
+            PLUGIN_CONFIGURATION,
+            0,
+            size,
+            MEMORY.data.as_ptr(),
+            MEMORY.size.as_ptr(),
+        )
     };
-    let text = text.get_mut(..size).unwrap_or_default();
-    forget();
-    // SAFETY: as above.
-    let store = unsafe { &mut *MEMORY.store.get() };
-    store.take(root, text, image, scratch)?;
-    // SAFETY: as above.
-    let _ = unsafe { proxy_set_effective_context(root) };
-    define(root);
-    Ok(())
+    if delivered(status) != size {
+        store().refuse(Reason::Delivery);
+        return false;
+    }
+    forget(root);
+    let is_taken = store().take(root, size as u32);
+    if is_taken && store().is(store().base(root), flag::COUNT) {
+        define();
+    }
+    is_taken
 }
 
-/// Asks the host for the whole configuration.
-fn host_delivers(size: usize) -> bool {
-    clear(limits::TEXT);
-    MEMORY.lent.set(size);
-    MEMORY.asked.set(Asked::Configuration);
-    let (data, delivered) = (MEMORY.data.get(), MEMORY.size.get());
-    // SAFETY: both are words of the static, and nothing else refers to them.
-    let (status, data, delivered) = unsafe {
-        data.write(0);
-        delivered.write(0);
-        let status = proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, size, data, delivered);
-        (status, data.read(), delivered.read())
-    };
-    MEMORY.asked.set(Asked::Busy);
-    // 0 once it was lent.
-    let left = MEMORY.lent.replace(0);
-    status == OK && left == 0 && data == text().addr() && delivered == size
+/// The size of the text that the host has delivered to the place where it was lent room, during this call; 0 if it did not.
+fn delivered(status: u32) -> usize {
+    MEMORY.asked.set(Asked::Nothing);
+    let size = MEMORY.lent.take();
+    let is_lent = MEMORY.data.take() == text().addr() && MEMORY.size.take() == size;
+    if status == OK && is_lent { size } else { 0 }
 }
 
 /// Forgets the policies of root contexts that the host has deleted.
-fn forget() {
-    // SAFETY: no reference to the store exists, and none is made before the host has answered: calls of the module
-    // meanwhile are refused, and lend nothing.
-    let store = unsafe { &mut *MEMORY.store.get() };
-    // SAFETY: the host gets a number. It sets the context for further calls to it, if there is one.
-    store.retain(|id| unsafe { proxy_set_effective_context(id) } != BAD_ARGUMENT);
+fn forget(root: u32) {
+    // SAFETY: the host gets a number, and sets the context for further calls to it if there is one. It has been lent
+    // nothing, and a callback from inside this one ends before it uses the store.
+    let lives = |id| unsafe { proxy_set_effective_context(id) } != BAD_ARGUMENT;
+    store().retain(lives);
+    let _ = lives(root);
 }
 
-/// Defines the counters that the policy of a root context needs. A host that refuses changes no decision.
-fn define(root: u32) {
-    let Some(root) = store().root(store().index(root)) else { return };
-    if !root.policy.is(COUNT) {
-        return;
-    }
-    for counter in 0..COUNTERS {
-        let metric = MEMORY.metrics.get().cast::<u32>().wrapping_add(counter);
-        let name = NAMES[counter].0;
-        // SAFETY: name and size are those of a constant; the result is an element of the static, to which
-        // no reference exists while the host writes.
-        let _ = unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), metric) };
-    }
-}
-
-/// Writes a line about a refused configuration to the host's log.
-fn log(refusal: &Refusal) {
-    // SAFETY: nothing else refers to the text, and the host only reads it.
-    unsafe {
-        let size = refusal.write(&mut *MEMORY.text.get());
-        let _ = proxy_log(ERROR, text(), size);
+/// Defines the counters. A host that refuses changes no decision.
+fn define() {
+    for (metric, (name, _)) in MEMORY.metrics.iter().zip(&NAMES) {
+        // SAFETY: name and size are those of a constant; the result is an element of the static.
+        let _ = unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), metric.as_ptr()) };
     }
 }

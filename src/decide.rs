@@ -3,6 +3,12 @@
 use crate::abi_host::{CONTINUE, PAUSE};
 use crate::count::{ALLOWED, DENIED, EXEMPT, SHADOW_DENIED};
 
+/// What a front knows a client by.
+#[cfg(not(feature = "config"))]
+pub type Client = usize;
+#[cfg(feature = "config")]
+pub type Client = u64;
+
 /// The host's answer to the question for the header.
 #[derive(Clone, Copy)]
 pub struct Answer {
@@ -10,7 +16,7 @@ pub struct Answer {
     /// address and the value's size.
     pub is_accepted: bool,
     /// Whose value it is then.
-    pub client: usize,
+    pub client: Client,
     /// What the host returned.
     pub status: u32,
 }
@@ -22,7 +28,7 @@ pub trait Gate {
     /// Takes the header off a request that passes with it.
     fn host_removes(&self) -> bool;
     /// Tells the upstream the client of a request that passes.
-    fn host_takes(&self, client: usize) -> bool;
+    fn host_takes(&self, client: Client) -> bool;
     /// Takes the name of a client off a request that passes without one.
     fn host_takes_none(&self) -> bool;
     /// Whether the policy has other details for a request without a header, and this is one.

@@ -2,13 +2,9 @@
 
 use core::slice;
 
-use header_gate_config::policy::{
-    BODY, CLIENT_HEADER, COUNT, DETAILS, ENFORCE, HAS_MISSING_DETAILS, HEADER, HEADERS, METHODS,
-    MISSING_DETAILS, PATHS, PREFLIGHT, REMOVE,
-};
-use header_gate_config::{Image, NONE, Root, Store, is_listed};
+use header_gate_config::{Text, field, flag};
 
-use super::{Asked, EXCEPT_ROOM, MEMORY, store, text};
+use super::{Asked, EXCEPT_ROOM, MEMORY, clear, delivered, image, store, text};
 use crate::abi_host::{
     HTTP_REQUEST_HEADERS, NOT_FOUND, OK, proxy_get_header_map_value, proxy_increment_metric,
     proxy_remove_header_map_value, proxy_replace_header_map_value, proxy_send_local_response,
@@ -16,33 +12,38 @@ use crate::abi_host::{
 use crate::decide::{Answer, Gate};
 use crate::except::{self, Exemptions, Fields};
 
-/// A request.
+/// A request, by the place of its policy.
 pub struct Request {
-    /// Its root context.
-    pub root: &'static Root,
+    pub base: u32,
+}
+
+/// The address of a text in the store.
+fn address(text: Text) -> *const u8 {
+    store().address(text.at())
 }
 
 impl Request {
     /// A text of the policy.
-    #[expect(clippy::inline_always, reason = "a slice would be returned on the stack")]
-    #[inline(always)]
-    fn text(&self, text: usize) -> &'static [u8] {
-        store().text(self.root, self.root.policy.texts[text])
+    fn text(&self, text: u32) -> Text {
+        store().text_of(self.base, text)
+    }
+
+    fn is(&self, flag: u32) -> bool {
+        store().is(self.base, flag)
     }
 
     /// Where the host writes the size of a value: the last four bytes of its image.
     fn size(&self) -> *mut u32 {
-        let last = Store::words(self.root).wrapping_sub(1).min(size_of::<Image>() / 8 - 1);
-        MEMORY.image.get().cast::<u32>().wrapping_add(2 * last + 1)
+        image().wrapping_add(store().image_size(self.base) as usize - size_of::<u32>()).cast()
     }
 
     /// Takes a header off the request, all of its values.
     #[inline(never)]
-    fn host_removes(&self, name: usize) -> bool {
+    fn host_removes(&self, name: u32) -> bool {
         let name = self.text(name);
         // SAFETY: key and size are those of a text in the store, which the host only reads.
         let status = unsafe {
-            proxy_remove_header_map_value(HTTP_REQUEST_HEADERS, name.as_ptr(), name.len())
+            proxy_remove_header_map_value(HTTP_REQUEST_HEADERS, address(name), name.size() as usize)
         };
         status == OK
     }
@@ -50,73 +51,62 @@ impl Request {
 
 impl Gate for Request {
     fn ask(&self) -> Answer {
-        let (size, data, header) = (self.size(), MEMORY.data.get(), self.text(HEADER));
-        let image = MEMORY.image.get().cast::<u64>();
-        for word in 0..Store::words(self.root) {
-            // SAFETY: inside the image, to which no reference exists. Volatile, so that the writes are not joined into
-            // a call of memset.
-            unsafe { image.add(word).write_volatile(0) };
-        }
+        let (size, header) = (self.size(), self.text(field::HEADER));
+        clear(image(), store().image_size(self.base) as usize);
+        MEMORY.data.set(0);
         MEMORY.asked.set(Asked::Header);
-        // SAFETY: key and size are those of a text in the store; the results are an aligned word each, to which no
-        // reference exists while the host writes.
-        let (status, data, size) = unsafe {
-            data.write_volatile(0);
+        // SAFETY: key and size are those of a text in the store; the results are an aligned word of a static each.
+        let (status, size) = unsafe {
             let status = proxy_get_header_map_value(
                 HTTP_REQUEST_HEADERS,
-                header.as_ptr(),
-                header.len(),
-                data,
+                address(header),
+                header.size() as usize,
+                MEMORY.data.as_ptr(),
                 size,
             );
-            (status, data.read_volatile(), size.read_volatile() as usize)
+            (status, size.read_volatile())
         };
-        MEMORY.asked.set(Asked::Busy);
-        let is_delivered = status == OK
-            && data == MEMORY.image.get().addr()
-            && store().accepts_size(self.root, size);
-        let mut client = NONE;
-        if is_delivered {
-            // SAFETY: the host has returned, so nothing writes until this function does, and nothing else refers to
-            // them.
-            let (image, scratch) =
-                unsafe { (&mut *MEMORY.image.get(), &mut *MEMORY.scratch.get()) };
-            client = store().find(self.root, size, image, scratch);
+        MEMORY.asked.set(Asked::Nothing);
+        MEMORY.size.set(size as usize);
+        let is_delivered = status == OK && MEMORY.data.get() == image().addr();
+        let mut slot = 0;
+        if is_delivered && store().accepts_size(self.base, size) {
+            store().make_key(self.base, size);
+            slot = store().find(self.base);
         }
-        Answer { is_accepted: client != NONE, client, status }
+        Answer { is_accepted: slot != 0, client: slot, status }
     }
 
     fn host_removes(&self) -> bool {
-        !self.root.policy.is(REMOVE) || self.host_removes(HEADER)
+        !self.is(flag::REMOVE) || self.host_removes(field::HEADER)
     }
 
-    fn host_takes(&self, client: usize) -> bool {
-        let name = self.text(CLIENT_HEADER);
-        if name.is_empty() {
+    fn host_takes(&self, client: u64) -> bool {
+        let (name, id) = (self.text(field::CLIENT_HEADER), store().id(self.base, client));
+        if name.size() == 0 {
             return true;
         }
-        let id = store().id(self.root, client);
         // SAFETY: addresses and sizes are those of texts in the store, which the host only reads.
         let status = unsafe {
             proxy_replace_header_map_value(
                 HTTP_REQUEST_HEADERS,
-                name.as_ptr(),
-                name.len(),
-                id.as_ptr(),
-                id.len(),
+                address(name),
+                name.size() as usize,
+                address(id),
+                id.size() as usize,
             )
         };
         status == OK
     }
 
     fn host_takes_none(&self) -> bool {
-        self.text(CLIENT_HEADER).is_empty() || self.host_removes(CLIENT_HEADER)
+        self.text(field::CLIENT_HEADER).size() == 0 || self.host_removes(field::CLIENT_HEADER)
     }
 
     fn is_missing(&self, answer: Answer) -> bool {
-        // SAFETY: the host, the only other writer, does not run.
-        let is_empty = answer.status == OK && unsafe { self.size().read_volatile() } == 0;
-        self.root.policy.is(HAS_MISSING_DETAILS) && (answer.status == NOT_FOUND || is_empty)
+        let is_missing =
+            answer.status == NOT_FOUND || answer.status == OK && MEMORY.size.get() == 0;
+        self.is(flag::MISSING_DETAILS) && is_missing
     }
 
     fn is_exempt(&self) -> bool {
@@ -124,32 +114,33 @@ impl Gate for Request {
     }
 
     fn enforces(&self) -> bool {
-        self.root.policy.is(ENFORCE)
+        self.is(flag::ENFORCE)
     }
 
+    #[inline(never)]
     fn count(&self, counter: usize) {
-        if self.root.policy.is(COUNT) {
-            // SAFETY: the host does not run while the number is read, and gets it by value.
-            let _ = unsafe { proxy_increment_metric((*MEMORY.metrics.get())[counter], 1) };
+        if self.is(flag::COUNT) {
+            // SAFETY: the host gets two numbers.
+            let _ = unsafe { proxy_increment_metric(MEMORY.metrics[counter % 4].get(), 1) };
         }
     }
 
     fn deny(&self, is_missing: bool) {
-        let details = self.text(if is_missing { MISSING_DETAILS } else { DETAILS });
-        let (body, headers) = (self.text(BODY), self.text(HEADERS));
-        let policy = &self.root.policy;
+        let details = if is_missing { field::MISSING_DETAILS } else { field::DETAILS };
+        let (details, body) = (self.text(details), self.text(field::BODY));
+        let headers = self.text(field::HEADERS);
         // SAFETY: each address and size is that of a text in the store, which the host only reads. The request stays
         // stopped even if the host fails to send the denial.
         let _ = unsafe {
             proxy_send_local_response(
-                policy.status,
-                details.as_ptr(),
-                details.len(),
-                body.as_ptr(),
-                body.len(),
-                headers.as_ptr(),
-                headers.len(),
-                policy.grpc_status,
+                store().field(self.base, field::STATUS),
+                address(details),
+                details.size() as usize,
+                address(body),
+                body.size() as usize,
+                address(headers),
+                headers.size() as usize,
+                store().field(self.base, field::GRPC_STATUS).cast_signed(),
             )
         };
     }
@@ -157,23 +148,24 @@ impl Gate for Request {
 
 impl Exemptions for Request {
     fn has_methods(&self) -> bool {
-        self.root.policy.texts[METHODS].size > 0
+        self.text(field::METHODS).size() > 0
     }
 
     fn has_preflight(&self) -> bool {
-        self.root.policy.is(PREFLIGHT)
+        self.is(flag::PREFLIGHT)
     }
 
     fn has_paths(&self) -> bool {
-        self.root.policy.texts[PATHS].size > 0
+        self.text(field::PATHS).size() > 0
     }
 
+    // What is compared lies where texts are lent.
     fn is_method(&self, method: &[u8]) -> bool {
-        is_listed(self.text(METHODS), method)
+        store().is_listed(self.text(field::METHODS), method.len() as u32)
     }
 
     fn is_path(&self, path: &[u8]) -> bool {
-        is_listed(self.text(PATHS), path)
+        store().is_listed(self.text(field::PATHS), path.len() as u32)
     }
 }
 
@@ -181,26 +173,20 @@ impl Exemptions for Request {
 /// the address and size of memory that it was lent during this call; 0 otherwise.
 #[inline(never)]
 fn ask(name: &'static str) -> usize {
-    let (data, size) = (MEMORY.data.get(), MEMORY.size.get());
+    MEMORY.room.set(EXCEPT_ROOM);
     MEMORY.lent.set(0);
-    MEMORY.asked.set(Asked::Field);
-    // SAFETY: name and size are those of a constant; the results are a word of the static each, to which no reference
-    // exists while the host writes.
-    let (status, data, size) = unsafe {
-        data.write_volatile(0);
-        size.write_volatile(0);
-        let status = proxy_get_header_map_value(
+    MEMORY.asked.set(Asked::Text);
+    // SAFETY: name and size are those of a constant; the results are a word of the static each.
+    let status = unsafe {
+        proxy_get_header_map_value(
             HTTP_REQUEST_HEADERS,
             name.as_ptr(),
             name.len(),
-            data,
-            size.cast(),
-        );
-        (status, data.read_volatile(), size.read_volatile())
+            MEMORY.data.as_ptr(),
+            MEMORY.size.as_ptr().cast(),
+        )
     };
-    MEMORY.asked.set(Asked::Busy);
-    let is_lent = status == OK && size == MEMORY.lent.get() && data == text().addr();
-    if is_lent && size <= EXCEPT_ROOM { size } else { 0 }
+    delivered(status).min(EXCEPT_ROOM)
 }
 
 impl Fields for Request {

@@ -9,8 +9,7 @@ const CONNECTION: &str = "connection http2-settings keep-alive proxy-connection 
     content-length";
 
 /// Fields of a request that gateways answer, write or extend themselves.
-const REQUEST: &str = "expect forwarded via x-request-id";
-const REQUEST_PREFIXES: [&[u8]; 2] = [b"x-envoy-", b"x-forwarded-"];
+const REQUEST: &str = "expect forwarded via x-envoy-* x-forwarded-* x-request-id";
 
 /// Fields of a local reply that gateways write themselves. (Of a gRPC call, the message is the body.)
 const REPLY: &str = "date grpc-message server";
@@ -36,26 +35,24 @@ pub enum Denial {
     Other,
 }
 
-fn is_in(list: &str, name: &[u8]) -> bool {
-    place(list, name, true) != NONE
+/// Whether a field of this name, in any case, is in a list; what the functions here ask.
+pub fn named(name: &[u8]) -> impl Fn(&str) -> bool {
+    let byte = |at: u32| name.get(at as usize).map_or(0, u8::to_ascii_lowercase);
+    move |list| place(list, name.len() as u32, byte) != NONE
 }
 
 /// Whether gateways write, merge or remove this field of a request.
-#[must_use]
-pub fn is_owned(name: &[u8]) -> bool {
-    is_in(CONNECTION, name)
-        || is_in(REQUEST, name)
-        || REQUEST_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+pub fn is_owned(is_in: impl Fn(&str) -> bool) -> bool {
+    is_in(CONNECTION) || is_in(REQUEST)
 }
 
 /// What this field of the denial needs.
-#[must_use]
-pub fn denial_field(name: &[u8]) -> Denial {
-    if is_in("content-type", name) {
+pub fn denial_field(is_in: impl Fn(&str) -> bool) -> Denial {
+    if is_in("content-type") {
         Denial::ContentType
-    } else if is_in("grpc-status", name) {
+    } else if is_in("grpc-status") {
         Denial::GrpcStatus
-    } else if is_in(CONNECTION, name) || is_in(REPLY, name) {
+    } else if is_in(CONNECTION) || is_in(REPLY) {
         Denial::Owned
     } else {
         Denial::Other
@@ -63,13 +60,11 @@ pub fn denial_field(name: &[u8]) -> Denial {
 }
 
 /// Whether this field of the denial may be named twice.
-#[must_use]
-pub fn may_repeat(name: &[u8]) -> bool {
-    is_in(REPEATABLE, name) || is_joined(name)
+pub fn may_repeat(is_in: impl Fn(&str) -> bool) -> bool {
+    is_in(REPEATABLE) || is_joined(is_in)
 }
 
 /// Whether Envoy makes one line of several of this field.
-#[must_use]
-pub fn is_joined(name: &[u8]) -> bool {
-    is_in(JOINED, name)
+pub fn is_joined(is_in: impl Fn(&str) -> bool) -> bool {
+    is_in(JOINED)
 }

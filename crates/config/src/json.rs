@@ -1,165 +1,191 @@
 //! JSON (RFC 8259), token by token. A string is decoded where it stands: what it means is never longer than how it is
-//! written. Nothing recurs: a caller knows what it expects.
+//! written. Nothing recurs: the caller knows what it expects.
+//!
+//! An error is kept, and puts the reader to the end of the text, where every token is missing: so a step needs no result,
+//! and every loop ends.
 
-use crate::keys::{NONE, place};
+use crate::keys::NONE;
 use crate::reason::Reason;
+use crate::store::{Store, TEXT_MASK};
+use crate::text::Text;
 
-/// A range of bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Text {
-    /// Where it begins.
-    pub at: u32,
-    /// How many bytes it has.
-    pub size: u32,
-}
+/// No character.
+const BROKEN: u32 = u32::MAX;
 
-impl Text {
-    /// The bytes from one place to another.
-    pub(crate) fn between(start: usize, end: usize) -> Self {
-        Self { at: start as u32, size: end.saturating_sub(start) as u32 }
-    }
-
-    /// The bytes themselves.
-    #[expect(clippy::inline_always, reason = "a slice would be returned on the stack")]
-    #[inline(always)]
-    pub(crate) fn of(self, bytes: &[u8]) -> &[u8] {
-        let (at, size) = (self.at as usize, self.size as usize);
-        bytes.get(at..).and_then(|rest| rest.get(..size)).unwrap_or_default()
-    }
-}
-
-pub(crate) type Step = Result<(), Reason>;
-
-/// Reads a text from its beginning to its end. What a step finds is left in a field, so that a step returns a byte.
-pub(crate) struct Json<'a> {
-    pub text: &'a mut [u8],
+/// What the reader of a configuration knows.
+#[derive(Debug)]
+pub(crate) struct Reader {
     /// Where the next token begins, or blanks before it.
-    pub at: usize,
-    /// The string that was read last.
-    pub string: Text,
-    /// Likewise the number.
-    pub number: u32,
-    /// Likewise `true` or `false`.
-    pub truth: bool,
-    /// The place of the member that was read last in its list of keys.
-    pub member: u8,
-    /// Whether there is another item, and whether it is the first.
-    pub more: bool,
+    pub at: u32,
+    /// Where the text ends: there is a NUL, which no token has.
+    pub end: u32,
+    /// The table, and the place of the key in its list.
+    pub table: u8,
+    pub key: u8,
+    /// The first error, or 0; and where it was, and with which key.
+    pub reason: u8,
+    pub failed_at: u32,
+    pub failed_table: u8,
+    pub failed_key: u8,
+    /// Whether the next item is the first one.
     is_first: bool,
+    /// Where the draft begins, behind all policies.
+    pub draft: u32,
 }
 
-impl<'a> Json<'a> {
-    pub fn new(text: &'a mut [u8]) -> Self {
-        Self {
-            text,
-            at: 0,
-            string: Text::default(),
-            number: 0,
-            truth: false,
-            member: NONE,
-            more: false,
-            is_first: false,
+impl Reader {
+    /// A reader of nothing.
+    pub const NEW: Self = Self {
+        at: 0,
+        end: 0,
+        table: 0,
+        key: 0,
+        reason: 0,
+        failed_at: 0,
+        failed_table: 0,
+        failed_key: 0,
+        is_first: false,
+        draft: 0,
+    };
+}
+
+impl Store {
+    /// Begins to read so many bytes.
+    pub(crate) fn begin(&mut self, end: u32) {
+        let draft = self.free();
+        self.reader = Reader { end, draft, key: NONE, ..Reader::NEW };
+    }
+
+    /// Keeps the first error.
+    #[inline(never)]
+    pub(crate) fn fail(&mut self, reason: Reason) {
+        let reader = &mut self.reader;
+        if reader.reason == 0 {
+            (reader.reason, reader.failed_at) = (reason as u8, reader.at);
+            (reader.failed_table, reader.failed_key) = (reader.table, reader.key);
+        }
+        reader.at = reader.end;
+    }
+
+    /// Keeps an error unless this holds.
+    #[inline(never)]
+    pub(crate) fn fail_unless(&mut self, holds: bool, reason: Reason) {
+        if !holds {
+            self.fail(reason);
         }
     }
 
-    /// The byte at the place, or NUL at the end, which no token has.
-    fn byte(&self) -> u8 {
-        self.text.get(self.at).copied().unwrap_or_default()
+    /// A byte of the configuration.
+    #[inline(never)]
+    pub(crate) fn byte(&self, at: u32) -> u8 {
+        self.text[at as usize & TEXT_MASK]
+    }
+
+    #[inline(never)]
+    pub(crate) fn set_byte(&mut self, at: u32, byte: u8) {
+        self.text[at as usize & TEXT_MASK] = byte;
     }
 
     /// Passes over the byte at the place.
+    #[inline(never)]
     fn pass(&mut self) -> u8 {
-        let byte = self.byte();
-        self.at += usize::from(self.at < self.text.len());
+        let byte = self.byte(self.reader.at);
+        self.reader.at += 1;
         byte
+    }
+
+    /// Passes over blanks.
+    #[inline(never)]
+    pub(crate) fn blanks(&mut self) {
+        while matches!(self.byte(self.reader.at), b' ' | b'\t' | b'\n' | b'\r') {
+            self.reader.at += 1;
+        }
     }
 
     /// Passes over blanks, and over `byte` if that is the next one.
     #[inline(never)]
     fn takes(&mut self, byte: u8) -> bool {
-        while matches!(self.byte(), b' ' | b'\t' | b'\n' | b'\r') {
-            self.at += 1;
-        }
-        let found = self.byte() == byte;
-        self.at += usize::from(found);
+        self.blanks();
+        let found = self.byte(self.reader.at) == byte;
+        self.reader.at += u32::from(found);
         found
     }
 
-    /// Checks that nothing but blanks is left.
-    pub fn end(&mut self) -> Step {
-        self.takes(b' ');
-        if self.at == self.text.len() { Ok(()) } else { Err(Reason::Syntax) }
+    /// Passes over this byte, or fails.
+    #[inline(never)]
+    pub(crate) fn expect(&mut self, byte: u8, reason: Reason) {
+        if !self.takes(byte) {
+            self.fail(reason);
+        }
     }
 
     /// Opens an object or an array.
-    pub fn open(&mut self, with: u8) -> Step {
-        self.is_first = true;
-        if self.takes(with) { Ok(()) } else { Err(Reason::Type) }
+    pub(crate) fn open(&mut self, with: u8) {
+        self.expect(with, Reason::Type);
+        self.reader.is_first = true;
     }
 
-    /// Goes to the next item of what ends with `close`: sets `more`.
+    /// Goes to the next item of what ends with `close`: whether there is one.
     #[inline(never)]
-    pub fn next(&mut self, close: u8) -> Step {
-        self.more = !self.takes(close);
-        if self.more && !core::mem::take(&mut self.is_first) && !self.takes(b',') {
-            return Err(Reason::Syntax);
+    pub(crate) fn next(&mut self, close: u8) -> bool {
+        let is_first = core::mem::take(&mut self.reader.is_first);
+        if self.takes(close) {
+            return false;
         }
-        self.is_first = false;
-        Ok(())
+        if !is_first {
+            self.expect(b',', Reason::Syntax);
+        }
+        self.reader.reason == 0
     }
 
-    /// Goes to the value of the next member of an object: sets `more` and `member`. `seen` has a bit for each member.
+    /// Goes to the value of the next member of an object: whether there is one. `seen` has a bit for each member.
     #[inline(never)]
-    pub fn member(&mut self, keys: &str, seen: &mut u32) -> Step {
-        self.next(b'}')?;
-        if !self.more {
-            return Ok(());
+    pub(crate) fn member(&mut self, table: u8, keys: &str, seen: &mut u32) -> bool {
+        (self.reader.table, self.reader.key) = (table, NONE);
+        if !self.next(b'}') {
+            return false;
         }
-        self.member = NONE;
-        self.string().map_err(|_| Reason::Syntax)?;
-        self.member = place(keys, self.string.of(self.text), false);
-        if self.member == NONE {
-            return Err(Reason::Unknown);
-        }
-        let bit = 1 << (self.member & 31);
-        if *seen & bit != 0 {
-            return Err(Reason::Twice);
-        }
+        let key = self.string(Reason::Syntax);
+        let key = self.place(keys, key, false);
+        self.fail_unless(key != NONE, Reason::Unknown);
+        let bit = 1 << (key & 31);
+        self.fail_unless(*seen & bit == 0, Reason::Twice);
         *seen |= bit;
-        if self.takes(b':') { Ok(()) } else { Err(Reason::Syntax) }
+        self.expect(b':', Reason::Syntax);
+        self.reader.key = key;
+        self.reader.reason == 0
     }
 
     /// Reads a string.
     #[inline(never)]
-    pub fn string(&mut self) -> Step {
-        if !self.takes(b'"') {
-            return Err(Reason::Type);
-        }
-        let (start, mut end) = (self.at, self.at);
+    pub(crate) fn string(&mut self, otherwise: Reason) -> Text {
+        self.expect(b'"', otherwise);
+        let start = self.reader.at;
+        let mut end = start;
         loop {
             let character = match self.pass() {
-                b'"' => break,
+                b'"' => return Text::new(start, end - start),
                 b'\\' => self.escape(),
                 byte => self.character(byte),
             };
             if character == BROKEN {
-                return Err(Reason::Syntax);
+                self.fail(Reason::Syntax);
+                return Text::new(0, 0);
             }
-            end = self.put(end, character);
+            end = self.put_character(end, character);
         }
-        self.string = Text::between(start, end);
-        Ok(())
     }
 
     /// A character that begins with this byte, which may be the first of a sequence (RFC 3629).
     fn character(&mut self, first: u8) -> u32 {
-        let (rest, mut character) = match first {
-            b' '..=0x7f => (0, u32::from(first)),
-            0xc2..=0xdf => (1, u32::from(first & 0x1f)),
-            0xe0..=0xef => (2, u32::from(first & 0x0f)),
-            0xf0..=0xf4 => (3, u32::from(first & 0x07)),
+        let rest = match first {
+            b' '..=0x7f => return first.into(),
+            0xc2..=0xdf => 1,
+            0xe0..=0xef => 2,
+            0xf0..=0xf4 => 3,
             _ => return BROKEN,
         };
+        let mut character = u32::from(first & (0x3f >> rest));
         for _ in 0..rest {
             let byte = self.pass();
             if byte & 0xc0 != 0x80 {
@@ -168,122 +194,121 @@ impl<'a> Json<'a> {
             character = character << 6 | u32::from(byte & 0x3f);
         }
         // No longer than needed, and no half of a pair.
-        let least = if rest < 2 { 0 } else { 1 << (5 * rest + 1) };
-        if character >= least && is_whole(character) { character } else { BROKEN }
+        if character < 1 << (5 * rest + 1) { BROKEN } else { whole(character) }
     }
 
     /// What an escape stands for.
     fn escape(&mut self) -> u32 {
-        match self.pass() {
-            byte @ (b'"' | b'\\' | b'/') => byte.into(),
-            b'b' => 8,
-            b'f' => 12,
-            b'n' => 10,
-            b'r' => 13,
-            b't' => 9,
-            b'u' => {
-                let unit = self.unit();
-                if unit >> 10 != 0xd800 >> 10 {
-                    return if is_whole(unit) { unit } else { BROKEN };
-                }
-                let is_pair = self.pass() == b'\\' && self.pass() == b'u';
-                let second = self.unit() ^ 0xdc00;
-                if is_pair && second < 0x400 {
-                    0x1_0000 + (((unit & 0x3ff) << 10) | second)
-                } else {
-                    BROKEN
-                }
-            }
-            _ => BROKEN,
+        let byte = self.pass();
+        match byte {
+            b'"' | b'\\' | b'/' => return byte.into(),
+            b'b' => return 8,
+            b'f' => return 12,
+            b'n' => return 10,
+            b'r' => return 13,
+            b't' => return 9,
+            b'u' => {}
+            _ => return BROKEN,
         }
+        let unit = self.unit();
+        if unit >> 10 != 0xd800 >> 10 {
+            return whole(unit);
+        }
+        let is_pair = self.pass() == b'\\' && self.pass() == b'u';
+        let second = self.unit() ^ 0xdc00;
+        if is_pair && second < 0x400 { 0x1_0000 + ((unit & 0x3ff) << 10 | second) } else { BROKEN }
     }
 
     /// Four hexadecimal digits.
+    #[inline(never)]
     fn unit(&mut self) -> u32 {
-        let mut unit = 0;
-        for _ in 0..4 {
+        let (mut unit, mut left) = (0, 4);
+        while left > 0 {
             let digit = hexadecimal(self.pass());
-            unit = if digit > 15 { BROKEN } else { unit << 4 | u32::from(digit) | unit & !0xffff };
+            if digit > 15 {
+                return BROKEN;
+            }
+            unit = unit << 4 | digit;
+            left -= 1;
         }
         unit
     }
 
     /// Writes a character in UTF-8, which ends before what is not read yet.
-    fn put(&mut self, mut at: usize, character: u32) -> usize {
-        let rest = match character {
-            ..0x80 => 0,
-            0x80..0x800 => 1,
-            0x800..0x1_0000 => 2,
-            _ => 3,
-        };
-        let mark = if rest == 0 { 0 } else { 0xff00 >> (rest + 1) & 0xff };
-        let mut byte = character >> (6 * rest) | mark;
-        for left in (0..=rest).rev() {
-            if let Some(place) = self.text.get_mut(at) {
-                *place = byte as u8;
-            }
-            at += 1;
-            byte = character >> (6 * u32::saturating_sub(left, 1)) & 0x3f | 0x80;
+    fn put_character(&mut self, at: u32, character: u32) -> u32 {
+        if character < 0x80 {
+            self.set_byte(at, character as u8);
+            return at + 1;
         }
-        at
+        let mut rest = 1 + u32::from(character >= 0x800) + u32::from(character >= 0x1_0000);
+        let next = at + rest + 1;
+        let mark = 0xff00 >> (rest + 1);
+        let mut place = at;
+        self.set_byte(place, (character >> (6 * rest) | mark) as u8);
+        while rest > 0 {
+            (rest, place) = (rest - 1, place + 1);
+            self.set_byte(place, (character >> (6 * rest) & 0x3f | 0x80) as u8);
+        }
+        next
     }
 
-    /// Reads a whole number, which a double may hold: `403.0`.
-    pub fn number(&mut self) -> Step {
-        self.takes(b' ');
-        let (start, mut number) = (self.at, 0_u32);
-        while let digit @ b'0'..=b'9' = self.byte() {
-            number = number.saturating_mul(10).saturating_add(u32::from(digit - b'0'));
-            self.at += 1;
-        }
-        let begins_with_0 = self.text.get(start) == Some(&b'0');
-        if self.at == start || begins_with_0 && self.at > start + 1 {
-            return Err(Reason::Type);
-        }
-        if self.byte() == b'.' {
-            let point = self.at;
-            self.at += 1;
-            while self.byte() == b'0' {
-                self.at += 1;
+    /// Reads a whole number between two, which a double may hold: `403.0`.
+    #[inline(never)]
+    pub(crate) fn number(&mut self, least: u32, most: u32) -> u32 {
+        self.blanks();
+        let (start, mut number) = (self.reader.at, 0_u32);
+        loop {
+            let digit = u32::from(self.pass()).wrapping_sub(u32::from(b'0'));
+            if digit > 9 {
+                break;
             }
-            if self.at == point + 1 {
-                return Err(Reason::Type);
-            }
+            number = number.saturating_mul(10).saturating_add(digit);
         }
-        self.number = number;
-        // What follows has to be the end of the number.
-        if matches!(self.byte(), b'0'..=b'9' | b'e' | b'E' | b'.') {
-            return Err(Reason::Type);
+        // The first byte that is no digit was passed, too.
+        let last = self.byte(self.reader.at - 1);
+        let digits = self.reader.at - 1 - start;
+        let mut is_number = digits > 0 && (self.byte(start) != b'0' || digits == 1);
+        if last == b'.' {
+            is_number &= self.byte(self.reader.at) == b'0';
+            while self.pass() == b'0' {}
         }
-        Ok(())
+        self.reader.at -= 1;
+        let next = self.byte(self.reader.at);
+        is_number &= !next.is_ascii_alphanumeric() && next != b'.';
+        self.fail_unless(is_number, Reason::Type);
+        self.fail_unless(least <= number && number <= most, Reason::Range);
+        number
     }
 
     /// Reads `true` or `false`.
-    pub fn truth(&mut self) -> Step {
-        self.truth = self.takes(b't');
-        let rest: &[u8] = if self.truth { b"rue" } else { b"false" };
-        for &byte in rest {
-            if self.pass() != byte {
-                return Err(Reason::Type);
-            }
+    pub(crate) fn truth(&mut self) -> bool {
+        self.blanks();
+        let truth = self.byte(self.reader.at) == b't';
+        let word: &[u8] = if truth { b"true" } else { b"false" };
+        for &byte in word {
+            let next = self.pass();
+            self.fail_unless(next == byte, Reason::Type);
         }
-        Ok(())
+        truth
     }
 }
 
-/// No character.
-const BROKEN: u32 = u32::MAX;
-
-/// Whether a number is that of a character: not half of a pair, and not too large.
-fn is_whole(character: u32) -> bool {
-    character < 0x11_0000 && character >> 11 != 0xd800 >> 11
+/// A number if it is that of a character: not half of a pair, and not too large.
+fn whole(character: u32) -> u32 {
+    let is_whole = character < 0x11_0000 && character >> 11 != 0xd800 >> 11;
+    if is_whole { character } else { BROKEN }
 }
 
 /// The value of a hexadecimal digit; more than 15 for any other byte.
-pub(crate) fn hexadecimal(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        b'a'..=b'f' | b'A'..=b'F' => (digit | b' ') - b'a' + 10,
-        _ => u8::MAX,
+#[inline(never)]
+pub(crate) fn hexadecimal(digit: u8) -> u32 {
+    let number = u32::from(digit).wrapping_sub(u32::from(b'0'));
+    let letter = u32::from(digit | b' ').wrapping_sub(u32::from(b'a'));
+    if number <= 9 {
+        number
+    } else if letter < 6 {
+        letter + 10
+    } else {
+        BROKEN
     }
 }

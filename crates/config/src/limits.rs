@@ -20,8 +20,6 @@ pub const EXCEPT: usize = 64;
 pub const METHOD: usize = 32;
 /// Maximum size of all exempt paths.
 pub const PATHS: usize = 4096;
-/// How many seeds are tried before keys count as impossible to tell apart.
-pub const SEEDS: u64 = 10_000;
 
 /// Maximum size of a configuration that is read at run time.
 pub const TEXT: usize = 64 << 10;

@@ -1,247 +1,217 @@
-//! From a draft to a policy in the store: its texts, and its keys as images in a table.
+//! From a draft to a policy: its texts, its keys as images, and the table in which a request finds one of them.
 
-use header_gate_decision::hash::mix;
-use header_gate_decision::sha256::{self, digest_words};
-use header_gate_decision::write_image;
-
-use crate::json::Text;
-use crate::limits::{self, ITEMS};
-use crate::policy::{CLIENT_HEADER, CLIENTS, HASHED, HEADERS, Item, Policy, TEXTS};
+use crate::limits;
+use crate::read::Item;
 use crate::reason::Reason;
-use crate::table::{Table, buckets};
-use crate::{HASHED_WORDS, Image, Scratch};
+use crate::store::{DIGEST, HASHED_IMAGE, PREFIX, PROBES, Store, field, flag, image_words};
+use crate::text::Text;
 
-/// Words of a digest.
-const DIGEST: usize = 4;
+impl Store {
+    /// Takes the configuration of a root context over, whole or not at all: the first `size` bytes of `text`, behind
+    /// which is a NUL. Returns whether it did; otherwise `refusal` has the line for the log.
+    pub fn take(&mut self, root: u32, size: u32) -> bool {
+        self.begin(size);
+        let (base, mut at) = (self.free(), self.free());
+        while (at as usize) < self.words.len() {
+            self.words[at as usize % self.words.len()] = 0;
+            at += 1;
+        }
+        self.fail_unless(base + field::COUNT <= self.words.len() as u32, Reason::Memory);
+        self.fail_unless(!self.is_full(), Reason::Memory);
+        if self.reader.reason != 0 {
+            return false;
+        }
+        self.set(field::FLAGS, flag::ENFORCE.into());
+        self.set(field::GRPC_STATUS, u32::MAX.into());
+        self.read();
+        let end = if self.reader.reason == 0 { self.make(base) } else { 0 };
+        let taken = self.reader.reason == 0;
+        if taken {
+            self.add(root, end >> 3);
+        }
+        taken
+    }
 
-/// Writes behind what is in the store, as long as there is room.
-struct Writer<'a> {
-    room: &'a mut [u8],
-    at: usize,
-}
-
-impl Writer<'_> {
+    /// Writes a byte to the place; returns the next place.
     #[inline(never)]
-    fn put(&mut self, bytes: &[u8]) -> Text {
-        let start = self.at;
-        for &byte in bytes {
-            if let Some(place) = self.room.get_mut(self.at) {
-                *place = byte;
+    fn put(&mut self, at: u32, byte: u32) -> u32 {
+        if let Some(word) = self.words.get_mut(at as usize >> 3) {
+            *word |= u64::from(byte & 0xff) << (8 * (at & 7));
+        }
+        at + 1
+    }
+
+    fn put_word(&mut self, at: u32, word: u64) -> u32 {
+        if let Some(place) = self.words.get_mut(at as usize >> 3) {
+            *place = word;
+        }
+        at + 8
+    }
+
+    fn put_number(&mut self, mut at: u32, number: u32) -> u32 {
+        let mut shift = 0;
+        while shift < 32 {
+            at = self.put(at, number >> shift);
+            shift += 8;
+        }
+        at
+    }
+
+    /// Copies a text of the configuration.
+    #[inline(never)]
+    fn put_text(&mut self, mut at: u32, text: Text) -> u32 {
+        let mut from = text.at();
+        while from < text.end() {
+            at = self.put(at, self.byte(from).into());
+            from += 1;
+        }
+        at
+    }
+
+    /// Makes the policy; returns where it ends, in bytes.
+    fn make(&mut self, base: u32) -> u32 {
+        let mut at = 8 * (base + field::COUNT);
+        for field in 0..field::TEXTS {
+            let text = Text(self.get(field));
+            let start = at;
+            if field == field::HEADERS {
+                at = self.put_sizes(at, text);
             }
-            self.at += 1;
+            at = self.put_text(at, text);
+            self.set(field, Text::new(start - 8 * base, at - start).0);
         }
-        Text::between(start, self.at)
-    }
-}
-
-/// Writes a policy to `room`; returns how much of it that took.
-pub(crate) fn make(
-    policy: &mut Policy,
-    text: &[u8],
-    room: &mut [u8],
-    image: &mut Image,
-    scratch: &mut Scratch,
-) -> Result<usize, Reason> {
-    let mut writer = Writer { room, at: 0 };
-    let pairs = policy.texts[HEADERS];
-    for number in (0..TEXTS).filter(|&number| number != HEADERS) {
-        if let Some(place) = policy.texts.get_mut(number) {
-            *place = writer.put(place.of(text));
+        let mut name = at;
+        for number in 0..self.count() {
+            at = self.put_text(at, self.item(number).id());
         }
-    }
-    policy.texts[HEADERS] = headers(&mut writer, pairs.of(text));
-    measure(policy, &mut writer, scratch)?;
-    names(policy, &mut writer, text, scratch)?;
-    keys(policy, &mut writer, text, image, scratch);
-    if writer.at > writer.room.len() {
-        return Err(Reason::Memory);
-    }
-    unique(policy, &mut writer)?;
-    table(policy, &mut writer, scratch)?;
-    if writer.at > writer.room.len() { Err(Reason::Memory) } else { Ok(writer.at) }
-}
-
-/// The denial's headers as the Proxy-Wasm specification serializes maps: the number of pairs, the sizes of each name
-/// and value, all u32 in little-endian order; then each name and each value, every one followed by a zero byte.
-fn headers(writer: &mut Writer<'_>, pairs: &[u8]) -> Text {
-    let start = writer.at;
-    let entries: u32 = pairs.iter().map(|byte| u32::from(*byte == 0)).sum();
-    writer.put(&(entries / 2).to_le_bytes());
-    let mut size = 0_u32;
-    for &byte in pairs {
-        if byte == 0 {
-            writer.put(&size.to_le_bytes());
-        }
-        size = if byte == 0 { 0 } else { size + 1 };
-    }
-    writer.put(pairs);
-    Text::between(start, writer.at)
-}
-
-fn items<'a>(policy: &Policy, scratch: &'a Scratch) -> &'a [Item] {
-    scratch.items.get(..policy.items as usize).unwrap_or_default()
-}
-
-/// Finds out how long an image is, and which sizes values have.
-fn measure(policy: &mut Policy, writer: &mut Writer<'_>, scratch: &Scratch) -> Result<(), Reason> {
-    let (start, mut longest, mut is_known) = (writer.at, 0, true);
-    for item in items(policy, scratch) {
-        longest = longest.max(item.size);
-        is_known &= item.size > 0;
-        policy.set(HASHED, policy.is(HASHED) || item.is_digest);
-        let size = (item.size as u16).to_le_bytes();
-        let listed = writer.room.get(start..writer.at).unwrap_or_default();
-        if !listed.as_chunks().0.contains(&size) {
-            writer.put(&size);
-        }
-    }
-    if is_known {
-        policy.sizes = Text::between(start, writer.at);
-    } else {
-        longest = limits::CLIENT_VALUE as u32;
-    }
-    policy.longest = longest;
-    policy.words = if policy.is(HASHED) { HASHED_WORDS as u32 } else { (longest + 4).div_ceil(8) };
-    let all = longest as usize * policy.items as usize;
-    if !policy.is(CLIENTS) && all > limits::VALUES_SIZE { Err(Reason::Long) } else { Ok(()) }
-}
-
-/// Writes the names of clients, and checks that no two are the same.
-fn names(
-    policy: &mut Policy,
-    writer: &mut Writer<'_>,
-    text: &[u8],
-    scratch: &Scratch,
-) -> Result<(), Reason> {
-    let items = items(policy, scratch);
-    for (number, item) in items.iter().enumerate() {
-        let id = item.id.of(text);
-        let others = items.get(..number).unwrap_or_default();
-        if policy.is(CLIENTS) && others.iter().any(|other| is_same(other.id.of(text), id)) {
-            return Err(Reason::Duplicate);
-        }
-    }
-    if policy.texts[CLIENT_HEADER].size == 0 {
-        return Ok(());
-    }
-    (policy.ids, policy.names) = (writer.at as u32, writer.at as u32 + 4 * policy.items);
-    let mut at = 0;
-    for item in items {
-        writer.put(&(at << 8 | item.id.size).to_le_bytes());
-        at += item.id.size;
-    }
-    for item in items {
-        writer.put(item.id.of(text));
-    }
-    Ok(())
-}
-
-/// Whether two texts are the same: from the end, where names differ.
-fn is_same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().rev().zip(b.iter().rev()).all(|(a, b)| a == b)
-}
-
-/// Writes the key of each item, an image or a digest.
-fn keys(
-    policy: &mut Policy,
-    writer: &mut Writer<'_>,
-    text: &[u8],
-    image: &mut Image,
-    scratch: &mut Scratch,
-) {
-    policy.keys = writer.at as u32;
-    let (words, is_hashed) = (policy.words as usize, policy.is(HASHED));
-    for number in 0..policy.items as usize {
-        let item = scratch.items.get(number).copied().unwrap_or(Item::NONE);
-        let value = item.value.of(text);
-        if item.is_digest {
-            let (parts, _) = value.as_chunks();
-            for part in parts {
-                writer.put(&u64::from_be_bytes(*part).to_le_bytes());
+        at = at + 7 & !7;
+        self.measure();
+        let (keys, size) = (at, self.get(field::KEY) as u32);
+        let slots = keys + size * self.count();
+        self.set(field::KEYS, u64::from((keys >> 3) - base));
+        self.set(field::SLOTS, u64::from((slots >> 3) - base));
+        at = slots + 8 * (self.get(field::MASK) as u32 + 1);
+        self.fail_unless((at >> 3) < self.words.len() as u32, Reason::Memory);
+        for number in 0..self.count() {
+            self.put_key(base, number);
+            self.put_slot(base, number, name);
+            let mut byte = 0;
+            while byte < size {
+                let word = self.image[byte as usize >> 3 & (self.image.len() - 1)];
+                self.put_word(keys + size * number + byte, word);
+                byte += 8;
             }
-            continue;
+            name += self.item(number).id().size();
         }
-        image.fill(0);
-        if let Some(image) = image.get_mut(..words) {
-            write_image(image, value);
+        at
+    }
+
+    fn count(&self) -> u32 {
+        (self.get(field::ITEMS) as u32).min(limits::ITEMS as u32)
+    }
+
+    fn item(&self, number: u32) -> Item {
+        Item(self.items[number as usize % self.items.len()])
+    }
+
+    /// Writes what stands before the denial's headers in the form in which the Proxy-Wasm specification serializes maps:
+    /// the number of pairs, then the sizes of each name and value, all u32 in little-endian order. Each name and each
+    /// value is followed by a zero byte.
+    fn put_sizes(&mut self, start: u32, pairs: Text) -> u32 {
+        let (mut at, mut from, mut size, mut entries) = (start + 4, pairs.at(), 0, 0);
+        while from < pairs.end() {
+            if self.byte(from) > PREFIX {
+                size += 1;
+            } else {
+                at = self.put_number(at, size);
+                (size, entries) = (0, entries + 1);
+            }
+            from += 1;
         }
-        if is_hashed {
-            hash(image, value.len(), &mut scratch.sha256);
+        self.put_number(start, entries / 2);
+        at
+    }
+
+    /// Finds out how long images and keys are, which sizes values have, and how many slots there are.
+    fn measure(&mut self) {
+        let (mut longest, mut is_known) = (0, true);
+        let count = self.count();
+        for number in 0..count {
+            let item = self.item(number);
+            is_known &= item.size() > 0;
+            longest = longest.max(item.size());
+            self.accept_size(item.size());
+            if item.is_digest() {
+                self.set_flag(flag::HASHED, true);
+            }
         }
-        for word in image.get(..key_words(policy)).unwrap_or_default() {
-            writer.put(&word.to_le_bytes());
+        if !is_known {
+            longest = limits::CLIENT_VALUE as u32;
+            for size in 1..=longest {
+                self.accept_size(size);
+            }
         }
+        let is_clients = self.flags() & flag::CLIENTS != 0;
+        let fits = is_clients || longest * count <= limits::VALUES_SIZE as u32;
+        (self.reader.table, self.reader.key) = (0, 1 + u8::from(is_clients));
+        self.fail_unless(fits, Reason::Long);
+        let is_hashed = self.flags() & flag::HASHED != 0;
+        let image = if is_hashed { HASHED_IMAGE } else { image_words(longest) };
+        self.set(field::IMAGE, u64::from(8 * image));
+        let key = if is_hashed { DIGEST } else { image };
+        self.set(field::KEY, u64::from(8 * key));
+        self.set(field::MASK, u64::from((4 * count).next_power_of_two() - 1));
+    }
+
+    fn accept_size(&mut self, size: u32) {
+        // Size 0 is that of none.
+        if size > 0 {
+            let place = field::SIZES + (size >> 6);
+            self.set(place, self.get(place) | 1 << (size & 63));
+        }
+    }
+
+    /// Leaves the key of an item in the image, an image or a digest.
+    fn put_key(&mut self, base: u32, number: u32) {
+        let item = self.item(number);
+        let value = item.value();
+        let mut word = 0;
+        while word < self.image.len() {
+            self.image[word] = 0;
+            word += 1;
+        }
+        let size = if item.is_digest() { DIGEST * 8 } else { value.size() };
+        let mut byte = 0;
+        while byte < size {
+            // The words of a digest are big-endian.
+            let shift = if item.is_digest() { !byte } else { byte } & 7;
+            let own = u64::from(self.byte(value.at() + byte)) << (8 * shift);
+            self.image[(byte >> 3) as usize % self.image.len()] |= own;
+            byte += 1;
+        }
+        if !item.is_digest() {
+            let last = self.image_size(base) as usize / 8 - 1;
+            self.image[last % self.image.len()] |= u64::from(size) << 32;
+            self.make_key(base, size);
+        }
+    }
+
+    /// Puts the item whose key is in the image to a slot, or fails if another one has its key or its name.
+    fn put_slot(&mut self, base: u32, number: u32, name: u32) {
+        let id = self.item(number).id();
+        let mut is_twice = self.find(base) != 0;
+        for other in 0..number {
+            is_twice |= id.size() > 0 && self.is_same(self.item(other).id(), id);
+        }
+        self.fail_unless(!is_twice, Reason::Duplicate);
+        let (mut place, mut probes) = (self.hash(base), 1);
+        while self.slot(base, place) != 0 && probes <= PROBES {
+            (place, probes) = (place.wrapping_add(1), probes + 1);
+        }
+        self.fail_unless(probes <= PROBES, Reason::Memory);
+        let slot = u64::from(name - 8 * base) << 32 | u64::from(id.size() << 16 | number + 1);
+        self.put_word(8 * self.slot_at(base, place), slot);
+        let most = self.get(field::PROBES).max(probes.into());
+        self.set(field::PROBES, most);
     }
 }
-
-/// Words of a key.
-pub(crate) fn key_words(policy: &Policy) -> usize {
-    if policy.is(HASHED) { DIGEST } else { policy.words as usize }
-}
-
-/// Makes the digest of an image in its place.
-pub(crate) fn hash(image: &mut Image, size: usize, scratch: &mut [u32; sha256::SCRATCH]) {
-    if let Some(words) = image.first_chunk::<HASHED_WORDS>() {
-        digest_words(words, size, scratch);
-    }
-    for (i, word) in image.iter_mut().take(DIGEST).enumerate() {
-        *word = sha256::word(scratch, i);
-    }
-}
-
-/// Checks that no two keys are the same.
-fn unique(policy: &Policy, writer: &mut Writer<'_>) -> Result<(), Reason> {
-    let size = 8 * key_words(policy);
-    let keys = writer.room.get(policy.keys as usize..writer.at).unwrap_or_default();
-    let key = |number: usize| Text::between(number * size, (number + 1) * size).of(keys);
-    for number in 0..policy.items as usize {
-        if (0..number).any(|other| is_same(key(other), key(number))) {
-            return Err(Reason::Duplicate);
-        }
-    }
-    Ok(())
-}
-
-/// Makes the table in which a request finds its key.
-fn table(
-    policy: &mut Policy,
-    writer: &mut Writer<'_>,
-    scratch: &mut Scratch,
-) -> Result<(), Reason> {
-    let (items, buckets) = (policy.items as usize, buckets(policy.items as usize));
-    let words = key_words(policy);
-    policy.buckets = buckets as u32;
-    let Scratch { hashes, displacements, slots, first, next, .. } = scratch;
-    let (Some(hashes), Some(displacements), Some(slots), Some(first)) = (
-        hashes.get_mut(..items),
-        displacements.get_mut(..buckets),
-        slots.get_mut(..items),
-        first.get_mut(..buckets),
-    ) else {
-        return Err(Reason::Memory);
-    };
-    let mut table = Table { displacements, slots, first, next };
-    loop {
-        policy.seed += 1;
-        if policy.seed > limits::SEEDS {
-            return Err(Reason::Apart);
-        }
-        let keys = writer.room.get(policy.keys as usize..).unwrap_or_default();
-        let mut left = keys.as_chunks().0.iter();
-        for hash in &mut *hashes {
-            let key = left.by_ref().take(words);
-            *hash = key.fold(policy.seed, |hash, word| mix(hash, u64::from_le_bytes(*word)));
-        }
-        if table.place(hashes) {
-            break;
-        }
-    }
-    policy.displacements = writer.at as u32;
-    policy.slots = (writer.at + 2 * buckets) as u32;
-    for number in table.displacements.iter().chain(&*table.slots) {
-        writer.put(&number.to_le_bytes());
-    }
-    Ok(())
-}
-
-const _: () = assert!(ITEMS < u16::MAX as usize);

@@ -1,460 +1,463 @@
-//! From a configuration to a draft: a policy whose texts are still in the configuration, and its items.
+//! From a configuration to a draft: the fields of a policy behind all others, whose texts are still in the configuration.
 //!
-//! A policy is a tree of fixed depth, so each of its tables is a function here, and nothing recurs. Each turn of a loop
-//! reads at least one byte.
+//! A policy is a tree of fixed depth: each of its tables is a function here.
 
-use crate::check::{self, PREFIX, WHOLE, has_entry};
 use crate::fields::{Denial, denial_field, is_owned, may_repeat};
-use crate::json::{Json, Step, Text, hexadecimal};
-use crate::keys::{self, NONE};
+use crate::json::hexadecimal;
+use crate::keys;
 use crate::limits;
-use crate::policy::{
-    BODY, CLIENT_HEADER, CLIENTS, CONTENT_TYPE, COUNT, DETAILS, ENFORCE, GRPC_HEADER,
-    HAS_MISSING_DETAILS, HEADER, HEADERS, Item, METHODS, MISSING_DETAILS, OPTIONS, PATHS,
-    PREFLIGHT, Policy, REMOVE,
-};
-use crate::reason::{Reason, Refusal, Table};
+use crate::reason::Reason;
+use crate::store::{PREFIX, Store, WHOLE, field, flag};
+use crate::text::Text;
+
+/// The tables, as the reader names them.
+pub(crate) const POLICY: u8 = 0;
+pub(crate) const CLIENT: u8 = 1;
+pub(crate) const EXCEPT: u8 = 2;
+pub(crate) const DENY: u8 = 3;
 
 /// Bytes of a SHA-256.
-const DIGEST: usize = 32;
+const DIGEST: u32 = 32;
 
-pub(crate) struct Reader<'a> {
-    pub json: Json<'a>,
-    pub draft: Policy,
-    pub items: &'a mut [Item; limits::ITEMS],
-    /// The table and the key that are read.
-    table: Table,
-    key: u8,
-    /// Where the next entry of a list is written: behind the others.
-    end: usize,
+/// A value or client: where its value and its name are in the configuration, their sizes, and whether the value is that
+/// of a digest, which has a size only if it is known.
+#[derive(Clone, Copy)]
+pub(crate) struct Item(pub u64);
+
+impl Item {
+    fn new(value: Text, size: u32, id: Text, is_digest: bool) -> Self {
+        let place = u64::from(value.at()) | u64::from(size) << 17;
+        let id = u64::from(id.at()) << 31 | u64::from(id.size()) << 48;
+        Self(place | id | u64::from(is_digest) << 63)
+    }
+
+    pub fn value(self) -> Text {
+        Text::new(self.0 as u32 & 0x1_ffff, self.size())
+    }
+
+    pub fn size(self) -> u32 {
+        (self.0 >> 17) as u32 & 0x3fff
+    }
+
+    pub fn id(self) -> Text {
+        Text::new((self.0 >> 31) as u32 & 0x1_ffff, (self.0 >> 48) as u32 & 0xff)
+    }
+
+    pub fn is_digest(self) -> bool {
+        self.0 >> 63 != 0
+    }
 }
 
-/// The keys of a table that were read, a bit each.
-const fn has(seen: u32, key: u8) -> bool {
-    seen & 1 << key != 0
+/// A set of ASCII characters, a bit for each.
+type Set = [u64; 2];
+
+const fn set(bytes: &[u8]) -> Set {
+    let (mut set, mut at) = ([0; 2], 0);
+    while at < bytes.len() {
+        set[bytes[at] as usize / 64] |= 1 << (bytes[at] % 64);
+        at += 1;
+    }
+    set
 }
 
-impl<'a> Reader<'a> {
-    pub fn new(text: &'a mut [u8], items: &'a mut [Item; limits::ITEMS]) -> Self {
-        Self {
-            json: Json::new(text),
-            draft: Policy { flags: ENFORCE, grpc_status: -1, ..Policy::NONE },
-            items,
-            table: Table::Policy,
-            key: NONE,
-            end: 0,
-        }
-    }
+/// A field name and a method are tokens: RFC 9110, sections 5.1, 5.6.2 and 9.1.
+static TOKEN: Set =
+    set(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ!#$%&'*+-.^_`|~");
+/// A field value has no control bytes: RFC 9110, section 5.5.
+static VALUE: Set = [u64::MAX << 32 | 1 << b'\t', u64::MAX >> 1];
+/// Details are visible ASCII.
+static VISIBLE: Set = [u64::MAX << 33, u64::MAX >> 1];
+/// A path: unreserved characters (RFC 3986, section 2.3).
+static PATH: Set = set(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ/-._~");
 
-    /// The refusal for this reason at the place where the reader is.
-    pub fn refusal(&self, reason: Reason) -> Refusal {
-        Refusal { table: self.table, key: self.key, reason, at: self.json.at as u32 }
-    }
-
-    /// Fails with a key of the table.
-    fn fail(&mut self, table: Table, key: u8, reason: Reason) -> Step {
-        (self.table, self.key) = (table, key);
-        Err(reason)
-    }
-
-    fn string(&self) -> &[u8] {
-        self.json.string.of(self.json.text)
-    }
-
-    /// Reads the next member of a table.
+impl Store {
+    /// The place of a text of the configuration in a list, in any case if `folded`.
     #[inline(never)]
-    fn member(&mut self, table: Table, keys: &str, seen: &mut u32) -> Step {
-        (self.table, self.key) = (table, NONE);
-        self.json.member(keys, seen)?;
-        self.key = self.json.member;
-        Ok(())
+    pub(crate) fn place(&self, list: &str, text: Text, folded: bool) -> u8 {
+        keys::place(list, text.size(), |at| {
+            let byte = self.byte(text.at() + at);
+            if folded { byte.to_ascii_lowercase() } else { byte }
+        })
     }
 
-    /// Reads the next item of an array.
-    fn next(&mut self) -> Step {
-        self.json.next(b']')
+    fn named(&self, text: Text) -> impl Fn(&str) -> bool {
+        move |list| self.place(list, text, true) != keys::NONE
+    }
+
+    /// Fails unless all bytes are in a set, or of a value beyond ASCII, and the size is between two.
+    #[inline(never)]
+    fn check(&mut self, text: Text, set: &'static Set, least: u32, most: u32) {
+        let (mut at, mut holds) = (text.at(), true);
+        while at < text.end() {
+            let byte = self.byte(at);
+            let is_in = set[usize::from(byte) / 64 % 2] >> (byte % 64) & 1 != 0;
+            holds &= if byte < 128 { is_in } else { core::ptr::eq(set, &raw const VALUE) };
+            at += 1;
+        }
+        self.fail_unless(holds, Reason::Character);
+        self.fail_unless(text.size() >= least, Reason::Empty);
+        self.fail_unless(text.size() <= most, Reason::Long);
+    }
+
+    /// Fails unless it is a field value: hosts strip whitespace around it.
+    #[inline(never)]
+    fn check_value(&mut self, text: Text, least: u32, most: u32) {
+        self.check(text, &VALUE, least, most);
+        let is_blank = |byte| byte == b' ' || byte == b'\t';
+        let (first, last) = (self.byte(text.at()), self.byte(text.end().wrapping_sub(1)));
+        let is_stripped = text.size() > 0 && (is_blank(first) || is_blank(last));
+        self.fail_unless(!is_stripped, Reason::Blank);
     }
 
     /// Reads a whole configuration.
-    pub fn read(&mut self) -> Step {
+    pub(crate) fn read(&mut self) {
         let mut seen = 0;
-        self.json.open(b'{')?;
-        loop {
-            self.member(Table::Policy, keys::POLICY, &mut seen)?;
-            if !self.json.more {
-                break;
-            }
-            match self.key {
-                0 => self.name(HEADER)?,
-                1 => self.values()?,
-                2 => self.clients()?,
-                3 => self.name(CLIENT_HEADER)?,
-                4 => self.truth(0)?,
-                5 => self.truth(REMOVE)?,
-                6 => self.truth(COUNT)?,
-                7 => self.truth(ENFORCE)?,
-                8 => self.except()?,
-                _ => self.deny()?,
+        self.open(b'{');
+        while self.member(POLICY, keys::POLICY, &mut seen) {
+            match self.reader.key {
+                0 => self.read_name(field::HEADER),
+                1 => self.read_values(),
+                2 => self.read_clients(),
+                3 => self.read_name(field::CLIENT_HEADER),
+                4 => drop(self.truth()),
+                5 => self.read_truth(flag::REMOVE),
+                6 => self.read_truth(flag::COUNT),
+                7 => self.read_truth(flag::ENFORCE),
+                8 => self.read_except(),
+                _ => self.read_deny(),
             }
         }
-        self.json.end()?;
-        for required in [0, 9] {
-            if !has(seen, required) {
-                return self.fail(Table::Policy, required, Reason::Missing);
-            }
-        }
-        self.relations()
+        self.blanks();
+        self.fail_unless(self.reader.at == self.reader.end, Reason::Syntax);
+        self.relations(seen);
     }
 
     /// Reads a truth that is kept as a flag.
     #[inline(never)]
-    fn truth(&mut self, flag: u32) -> Step {
-        self.json.truth()?;
-        self.draft.set(flag, self.json.truth);
-        Ok(())
+    fn read_truth(&mut self, flag: u32) {
+        let truth = self.truth();
+        self.set_flag(flag, truth);
+    }
+
+    #[inline(never)]
+    pub(crate) fn set_flag(&mut self, flag: u32, truth: bool) {
+        let flags = self.flags();
+        self.set(field::FLAGS, if truth { flags | flag } else { flags & !flag }.into());
+    }
+
+    /// What is true of the draft.
+    pub(crate) fn flags(&self) -> u32 {
+        self.get(field::FLAGS) as u32
     }
 
     /// Reads a field name of the request, which is kept in lower case.
     #[inline(never)]
-    fn name(&mut self, text: usize) -> Step {
-        self.json.string()?;
-        let (start, size) = (self.json.string.at as usize, self.json.string.size as usize);
-        for at in start..start + size {
-            if let Some(byte) = self.json.text.get_mut(at) {
-                *byte = byte.to_ascii_lowercase();
-            }
+    fn read_name(&mut self, field: u32) {
+        let name = self.string(Reason::Type);
+        let mut at = name.at();
+        while at < name.end() {
+            self.set_byte(at, self.byte(at).to_ascii_lowercase());
+            at += 1;
         }
-        check::token(self.string())?;
-        if is_owned(self.string()) {
-            return Err(Reason::Owned);
-        }
-        self.keep(text);
-        Ok(())
+        self.check(name, &TOKEN, 1, limits::NAME as u32);
+        self.fail_unless(!is_owned(self.named(name)), Reason::Owned);
+        self.set(field, name.0);
     }
 
-    /// Keeps the string that was read.
-    fn keep(&mut self, text: usize) {
-        if let Some(place) = self.draft.texts.get_mut(text) {
-            *place = self.json.string;
-        }
-    }
-
-    fn values(&mut self) -> Step {
-        self.json.open(b'[')?;
-        loop {
-            self.next()?;
-            if !self.json.more {
-                return Ok(());
-            }
-            self.json.string()?;
-            check::value(self.string(), limits::VALUES_SIZE)?;
-            let value = self.json.string;
-            self.push(Item { value, size: value.size, ..Item::NONE }, false)?;
+    fn read_values(&mut self) {
+        self.open(b'[');
+        while self.next(b']') {
+            let value = self.string(Reason::Type);
+            self.check_value(value, 1, limits::VALUES_SIZE as u32);
+            self.push(Item::new(value, value.size(), Text::new(0, 0), false), false);
         }
     }
 
     /// Keeps an item. There are only values, or only clients.
-    fn push(&mut self, item: Item, is_client: bool) -> Step {
-        if is_client {
-            (self.table, self.key) = (Table::Policy, 2);
-        }
-        if self.draft.items > 0 && self.draft.is(CLIENTS) != is_client {
-            return Err(Reason::Conflict);
-        }
-        self.draft.set(CLIENTS, is_client);
+    #[inline(never)]
+    fn push(&mut self, item: Item, is_client: bool) {
+        let count = self.get(field::ITEMS) as u32;
+        let has_clients = self.flags() & flag::CLIENTS != 0;
+        self.fail_unless(count == 0 || has_clients == is_client, Reason::Conflict);
         let most = if is_client { limits::ITEMS } else { limits::VALUES };
-        let number = self.draft.items as usize;
-        match self.items.get_mut(number) {
-            Some(place) if number < most => *place = item,
-            _ => return Err(Reason::Many),
-        }
-        self.draft.items += 1;
-        Ok(())
+        self.fail_unless(count < most as u32, Reason::Many);
+        self.set_flag(flag::CLIENTS, is_client);
+        self.items[count as usize % self.items.len()] = item.0;
+        self.set(field::ITEMS, u64::from(count) + 1);
     }
 
-    fn clients(&mut self) -> Step {
-        self.json.open(b'[')?;
-        loop {
-            self.next()?;
-            if !self.json.more {
-                return Ok(());
-            }
-            self.client()?;
+    fn read_clients(&mut self) {
+        self.open(b'[');
+        while self.next(b']') {
+            self.read_client();
         }
     }
 
-    fn client(&mut self) -> Step {
-        let (mut item, mut seen) = (Item::NONE, 0);
-        self.json.open(b'{')?;
-        loop {
-            self.member(Table::Client, keys::CLIENT, &mut seen)?;
-            if !self.json.more {
-                break;
-            }
-            if self.key == 3 {
-                self.json.number()?;
-                item.size = self.json.number;
-                if item.size == 0 || item.size as usize > limits::CLIENT_VALUE {
-                    return Err(Reason::Range);
-                }
-                continue;
-            }
-            self.json.string()?;
-            match self.key {
+    fn read_client(&mut self) {
+        let (mut seen, mut size) = (0, 0);
+        let (mut id, mut value) = (Text::new(0, 0), Text::new(0, 0));
+        self.open(b'{');
+        while self.member(CLIENT, keys::CLIENT, &mut seen) {
+            match self.reader.key {
                 0 => {
-                    check::value(self.string(), limits::ID)?;
-                    item.id = self.json.string;
+                    id = self.string(Reason::Type);
+                    self.check_value(id, 1, limits::ID as u32);
                 }
                 1 => {
-                    check::value(self.string(), limits::CLIENT_VALUE)?;
-                    item.value = self.json.string;
+                    value = self.string(Reason::Type);
+                    self.check_value(value, 1, limits::CLIENT_VALUE as u32);
+                    size = value.size();
                 }
-                _ => {
-                    self.digest()?;
-                    (item.value, item.is_digest) = (self.json.string, true);
-                }
+                2 => value = self.read_digest(),
+                _ => size = self.number(1, limits::CLIENT_VALUE as u32),
             }
         }
         // Of a value and a digest there is one, and a size only beside a digest.
-        let (reason, key) = match seen & 0b1110 {
-            0b0010 | 0b0100 | 0b1100 if has(seen, 0) => {
-                item.size = if item.is_digest { item.size } else { item.value.size };
-                return self.push(item, true);
-            }
-            0b0010 | 0b0100 | 0b1100 => (Reason::Missing, 0),
-            0b0000 | 0b1000 => (Reason::Missing, 1),
-            _ => (Reason::Conflict, 1),
-        };
-        self.fail(Table::Client, key, reason)
+        let is_digest = seen & 0b0100 != 0;
+        self.reader.key = 1;
+        self.fail_unless(seen & 0b0110 != 0, Reason::Missing);
+        self.fail_unless(seen & 0b0010 == 0 || seen & 0b1100 == 0, Reason::Conflict);
+        self.reader.key = 0;
+        self.fail_unless(seen & 0b0001 != 0, Reason::Missing);
+        (self.reader.table, self.reader.key) = (POLICY, 2);
+        self.push(Item::new(value, size, id, is_digest), true);
     }
 
-    /// Makes the bytes of a digest of its digits, in their place.
-    fn digest(&mut self) -> Step {
-        let Text { at, size } = self.json.string;
-        if size as usize != 2 * DIGEST {
-            return Err(Reason::Range);
+    /// Reads a digest: makes bytes of its digits, in their place.
+    fn read_digest(&mut self) -> Text {
+        let text = self.string(Reason::Type);
+        let mut holds = text.size() == 2 * DIGEST;
+        let mut byte = 0;
+        while byte < DIGEST {
+            let digit = |at: u32| hexadecimal(self.byte(text.at() + at));
+            let (high, low) = (digit(2 * byte), digit(2 * byte + 1));
+            holds &= high | low < 16;
+            self.set_byte(text.at() + byte, (high << 4 | low) as u8);
+            byte += 1;
         }
-        let at = at as usize;
-        for byte in 0..DIGEST {
-            let digit =
-                |at: usize| self.json.text.get(at).map_or(u8::MAX, |byte| hexadecimal(*byte));
-            let (high, low) = (digit(at + 2 * byte), digit(at + 2 * byte + 1));
-            if high | low > 15 {
-                return Err(Reason::Range);
-            }
-            if let Some(place) = self.json.text.get_mut(at + byte) {
-                *place = high << 4 | low;
-            }
-        }
-        self.json.string.size = DIGEST as u32;
-        Ok(())
+        self.fail_unless(holds, Reason::Range);
+        text
     }
 
-    /// Writes the string that was read, and the byte that ends it, behind the entries of a list. It fits: the string
-    /// stood between two quotes.
+    /// Writes a string that was read, and the byte that ends it, to the end of a list. It fits: the string stood between
+    /// two quotes.
     #[inline(never)]
-    fn append(&mut self, ending: u8) -> Text {
-        let start = self.end;
-        let Text { at, size } = self.json.string;
-        for from in at as usize..at as usize + size as usize {
-            let byte = self.json.text.get(from).copied().unwrap_or_default();
-            self.write(byte);
+    fn append(&mut self, list: Text, string: Text, ending: u8) -> Text {
+        let (mut end, mut at) = (list.end(), string.at());
+        while at < string.end() {
+            self.set_byte(end, self.byte(at));
+            (end, at) = (end + 1, at + 1);
         }
-        self.write(ending);
-        Text::between(start, self.end)
+        self.set_byte(end, ending);
+        Text::new(list.at(), end + 1 - list.at())
     }
 
-    fn write(&mut self, byte: u8) {
-        if let Some(place) = self.json.text.get_mut(self.end) {
-            *place = byte;
+    /// Fails if the last entry of a list is there twice. Of `every` entries, the first is compared; `folded`, in any case.
+    #[inline(never)]
+    fn check_entry(&mut self, list: Text, last: u32, every: u32, folded: bool) {
+        let (mut number, mut start, mut at, mut same) = (0, last, list.at(), true);
+        while at < last {
+            let (mut byte, mut own) = (self.byte(at), self.byte(start));
+            let is_end = byte <= PREFIX;
+            if folded {
+                (byte, own) = (byte.to_ascii_lowercase(), own.to_ascii_lowercase());
+            }
+            same &= byte == own;
+            (start, at) = (start + 1, at + 1);
+            if is_end {
+                let is_twice = same && number % every == 0;
+                self.fail_unless(!is_twice, Reason::Duplicate);
+                (number, start, same) = (number + 1, last, true);
+            }
         }
-        self.end += 1;
     }
 
-    /// Opens a list, whose entries are written from its beginning on.
-    fn list(&mut self) -> Result<usize, Reason> {
-        self.json.open(b'[')?;
-        self.end = self.json.at;
-        Ok(self.json.at)
-    }
-
-    fn except(&mut self) -> Step {
+    fn read_except(&mut self) {
         let mut seen = 0;
-        self.json.open(b'{')?;
-        loop {
-            self.member(Table::Except, keys::EXCEPT, &mut seen)?;
-            if !self.json.more {
-                return Ok(());
-            }
-            match self.key {
-                0 => self.truth(PREFLIGHT)?,
-                1 => self.entries(METHODS)?,
-                _ => self.entries(PATHS)?,
+        self.open(b'{');
+        while self.member(EXCEPT, keys::EXCEPT, &mut seen) {
+            match self.reader.key {
+                0 => self.read_truth(flag::PREFLIGHT),
+                key => self.read_entries(key == 1),
             }
         }
+        (self.reader.table, self.reader.key) = (POLICY, 8);
     }
 
     /// Reads the exempt methods, or the exempt paths.
-    fn entries(&mut self, text: usize) -> Step {
-        let (start, mut count, mut sizes) = (self.list()?, 0, 0);
-        loop {
-            self.next()?;
-            if !self.json.more {
-                break;
-            }
-            self.json.string()?;
-            let string = self.string();
-            (count, sizes) = (count + 1, sizes + string.len());
-            if count > limits::EXCEPT {
-                return Err(Reason::Many);
-            }
+    fn read_entries(&mut self, methods: bool) {
+        self.open(b'[');
+        let mut list = Text::new(self.reader.at, 0);
+        let (mut count, mut sizes) = (0, 0);
+        while self.next(b']') {
+            let mut string = self.string(Reason::Type);
+            (count, sizes) = (count + 1, sizes + string.size());
+            self.fail_unless(count <= limits::EXCEPT, Reason::Many);
             let mut ending = WHOLE;
-            if text == METHODS {
-                check::token(string)?;
-                if string.len() > limits::METHOD {
-                    return Err(Reason::Long);
-                }
-                if string == b"OPTIONS" {
-                    self.draft.set(OPTIONS, true);
+            if methods {
+                self.check(string, &TOKEN, 1, limits::METHOD as u32);
+                if self.place("OPTIONS", string, false) == 0 {
+                    self.set_flag(flag::OPTIONS, true);
                 }
             } else {
-                if string.ends_with(b"/*") {
+                self.fail_unless(sizes <= limits::PATHS as u32, Reason::Long);
+                let last = |back: u32| self.byte(string.end().wrapping_sub(back));
+                if string.size() > 1 && last(1) == b'*' && last(2) == b'/' {
                     ending = PREFIX;
-                    self.json.string.size -= 1;
+                    string = Text::new(string.at(), string.size() - 1);
                 }
-                check::path(self.string(), ending == PREFIX)?;
-                if sizes > limits::PATHS {
-                    return Err(Reason::Long);
-                }
+                self.check_path(string, ending);
             }
-            let before = Text::between(start, self.end);
-            let entry = self.append(ending);
-            if has_entry(before.of(self.json.text), entry.of(self.json.text), 1, false) {
-                return Err(Reason::Duplicate);
-            }
+            let start = list.end();
+            list = self.append(list, string, ending);
+            self.check_entry(list, start, 1, false);
         }
-        self.json.string = Text::between(start, self.end);
-        self.keep(text);
-        Ok(())
+        self.set(if methods { field::METHODS } else { field::PATHS }, list.0);
     }
 
-    fn deny(&mut self) -> Step {
+    /// Fails unless a plain path can match: segments of unreserved characters, none empty but the last, and none that
+    /// begins with two dots or is one. A prefix comes without its `*`, and is not all paths.
+    fn check_path(&mut self, path: Text, ending: u8) {
+        self.check(path, &PATH, 1 + u32::from(ending), limits::PATHS as u32);
+        let mut holds = self.byte(path.at()) == b'/';
+        // What stands before a byte in its segment.
+        let (mut at, mut is_first, mut is_dot) = (path.at() + 1, true, false);
+        while at < path.end() {
+            let byte = self.byte(at);
+            holds &= if byte == b'/' { !is_first && !is_dot } else { !(is_dot && byte == b'.') };
+            is_dot = is_first && byte == b'.';
+            is_first = byte == b'/';
+            at += 1;
+        }
+        self.fail_unless(holds && !is_dot, Reason::Path);
+    }
+
+    fn read_deny(&mut self) {
         let mut seen = 0;
-        self.json.open(b'{')?;
-        loop {
-            self.member(Table::Deny, keys::DENY, &mut seen)?;
-            if !self.json.more {
-                break;
-            }
-            match self.key {
-                0 => self.draft.status = self.number(200, 599)?,
-                1 => self.headers()?,
-                2 => {
-                    self.json.string()?;
-                    if self.string().len() > limits::BODY {
-                        return Err(Reason::Long);
+        self.open(b'{');
+        while self.member(DENY, keys::DENY, &mut seen) {
+            match self.reader.key {
+                0 => {
+                    let status = self.number(200, 599);
+                    self.set(field::STATUS, status.into());
+                }
+                1 => self.read_headers(),
+                5 => {
+                    let status = self.number(1, 16);
+                    self.set(field::GRPC_STATUS, status.into());
+                }
+                key => {
+                    let text = self.string(Reason::Type);
+                    if key == 2 {
+                        self.fail_unless(text.size() <= limits::BODY as u32, Reason::Long);
+                    } else {
+                        self.check(text, &VISIBLE, 0, limits::NAME as u32);
                     }
-                    self.keep(BODY);
+                    // Keys and fields have one order.
+                    self.set(u32::from(key) + field::BODY - 2, text.0);
                 }
-                3 | 4 => {
-                    self.json.string()?;
-                    check::details(self.string())?;
-                    let missing = self.key == 4;
-                    self.keep(if missing { MISSING_DETAILS } else { DETAILS });
-                    self.draft
-                        .set(HAS_MISSING_DETAILS, missing || self.draft.is(HAS_MISSING_DETAILS));
-                }
-                _ => self.draft.grpc_status = self.number(1, 16)?.cast_signed(),
             }
         }
-        if has(seen, 0) { Ok(()) } else { self.fail(Table::Deny, 0, Reason::Missing) }
-    }
-
-    fn number(&mut self, least: u32, most: u32) -> Result<u32, Reason> {
-        self.json.number()?;
-        let number = self.json.number;
-        if (least..=most).contains(&number) { Ok(number) } else { Err(Reason::Range) }
+        self.reader.key = 0;
+        self.fail_unless(seen & 1 != 0, Reason::Missing);
+        if seen & 1 << 4 != 0 {
+            self.set_flag(flag::MISSING_DETAILS, true);
+        }
+        (self.reader.table, self.reader.key) = (POLICY, 9);
     }
 
     /// Reads the headers of the denial: pairs, each as two entries of a list.
-    fn headers(&mut self) -> Step {
-        let (start, mut pairs) = (self.list()?, 0);
-        loop {
-            self.next()?;
-            if !self.json.more {
-                break;
+    fn read_headers(&mut self) {
+        self.open(b'[');
+        let mut list = Text::new(self.reader.at, 0);
+        // Four bytes for the number of pairs, and for each size.
+        let mut size = 4;
+        while self.next(b']') {
+            self.open(b'[');
+            let more = self.next(b']');
+            self.fail_unless(more, Reason::Type);
+            let name = self.string(Reason::Type);
+            self.check(name, &TOKEN, 1, limits::NAME as u32);
+            let (kind, repeats) = (denial_field(self.named(name)), may_repeat(self.named(name)));
+            self.fail_unless(!matches!(kind, Denial::Owned), Reason::Owned);
+            let start = list.end();
+            list = self.append(list, name, WHOLE);
+            if !repeats {
+                self.check_entry(list, start, 2, true);
             }
-            self.json.open(b'[')?;
-            let name = self.header_name(start)?;
-            self.next()?;
-            if !self.json.more {
-                return Err(Reason::Type);
+            let more = self.next(b']');
+            self.fail_unless(more, Reason::Type);
+            let value = self.string(Reason::Type);
+            self.check_value(value, 0, limits::HEADERS as u32);
+            if matches!(kind, Denial::ContentType) {
+                self.set_flag(flag::CONTENT_TYPE, true);
             }
-            self.json.string()?;
-            check::field_value(self.string())?;
-            if matches!(name, Denial::GrpcStatus) && !check::is_grpc_error(self.string()) {
-                return Err(Reason::Range);
+            if matches!(kind, Denial::GrpcStatus) {
+                self.set_flag(flag::GRPC_HEADER, true);
+                let is_error = self.place(GRPC_ERRORS, value, false) != keys::NONE;
+                self.fail_unless(is_error, Reason::Range);
             }
-            self.append(WHOLE);
-            self.next()?;
-            pairs += 1;
-            // Four bytes for the number of pairs, and for each size.
-            if self.json.more || self.end - start + 4 + 8 * pairs > limits::HEADERS {
-                return Err(if self.json.more { Reason::Type } else { Reason::Long });
-            }
+            list = self.append(list, value, WHOLE);
+            let more = self.next(b']');
+            self.fail_unless(!more, Reason::Type);
+            size += 8;
+            self.fail_unless(list.size() + size <= limits::HEADERS as u32, Reason::Long);
         }
-        self.json.string = Text::between(start, self.end);
-        self.keep(HEADERS);
-        Ok(())
-    }
-
-    /// Reads the name of a header of the denial.
-    fn header_name(&mut self, start: usize) -> Result<Denial, Reason> {
-        self.next()?;
-        if !self.json.more {
-            return Err(Reason::Type);
-        }
-        self.json.string()?;
-        check::token(self.string())?;
-        let (name, repeats) = (denial_field(self.string()), may_repeat(self.string()));
-        match name {
-            Denial::Owned => return Err(Reason::Owned),
-            Denial::ContentType => self.draft.set(CONTENT_TYPE, true),
-            Denial::GrpcStatus => self.draft.set(GRPC_HEADER, true),
-            Denial::Other => {}
-        }
-        let before = Text::between(start, self.end);
-        let entry = self.append(WHOLE);
-        if !repeats && has_entry(before.of(self.json.text), entry.of(self.json.text), 2, true) {
-            return Err(Reason::Duplicate);
-        }
-        Ok(name)
+        self.set(field::HEADERS, list.0);
     }
 
     /// Checks what concerns more than one key.
-    fn relations(&mut self) -> Step {
-        let draft = self.draft;
-        let text = |text: usize| draft.texts[text].of(self.json.text);
-        let (header, client_header) = (text(HEADER), text(CLIENT_HEADER));
-        let is_host = |name: &[u8]| name == b"host";
-        let has_body = !text(BODY).is_empty();
-        let has_client_header = !client_header.is_empty();
-        let wrong = [
-            (draft.items == 0, Table::Policy, 1, Reason::Missing),
-            (has_client_header && !draft.is(CLIENTS), Table::Policy, 3, Reason::Conflict),
-            (header == client_header, Table::Policy, 3, Reason::Conflict),
-            (is_host(client_header), Table::Policy, 3, Reason::Owned),
-            (draft.is(REMOVE) && is_host(header), Table::Policy, 5, Reason::Conflict),
-            (draft.is(PREFLIGHT) && draft.is(OPTIONS), Table::Except, 1, Reason::Conflict),
-            (has_body && matches!(draft.status, 204 | 205 | 304), Table::Deny, 2, Reason::Conflict),
-            (draft.is(CONTENT_TYPE) && !has_body, Table::Deny, 1, Reason::Conflict),
-            (draft.is(GRPC_HEADER) && draft.grpc_status > 0, Table::Deny, 5, Reason::Conflict),
-        ];
-        for (is_wrong, table, key, reason) in wrong {
-            if is_wrong {
-                return self.fail(table, key, reason);
+    fn relations(&mut self, seen: u32) {
+        let text = |field: u32| Text(self.get(field));
+        let (header, client_header) = (text(field::HEADER), text(field::CLIENT_HEADER));
+        let has_body = text(field::BODY).size() > 0;
+        let status = self.get(field::STATUS);
+        let has_grpc_status = self.get(field::GRPC_STATUS) <= 16;
+        let has_items = self.get(field::ITEMS) > 0;
+        let flags = self.flags();
+        let is = |flag| flags & flag != 0;
+        let is_host = |name| self.place("host", name, false) == 0;
+        let removes_host = is(flag::REMOVE) && is_host(header);
+        let names_clients = client_header.size() == 0
+            || is(flag::CLIENTS) && !is_host(client_header) && !self.is_same(header, client_header);
+        let is_bodiless = matches!(status, 204 | 205 | 304);
+        self.relate(seen & 1 != 0, POLICY, 0, Reason::Missing);
+        self.relate(seen & 1 << 9 != 0, POLICY, 9, Reason::Missing);
+        self.relate(has_items, POLICY, 1, Reason::Missing);
+        self.relate(names_clients, POLICY, 3, Reason::Conflict);
+        self.relate(!removes_host, POLICY, 5, Reason::Conflict);
+        let preflights = flag::PREFLIGHT | flag::OPTIONS;
+        self.relate(flags & preflights != preflights, EXCEPT, 1, Reason::Conflict);
+        self.relate(!has_body || !is_bodiless, DENY, 2, Reason::Conflict);
+        self.relate(has_body || !is(flag::CONTENT_TYPE), DENY, 1, Reason::Conflict);
+        self.relate(!has_grpc_status || !is(flag::GRPC_HEADER), DENY, 5, Reason::Conflict);
+    }
+
+    /// Fails with a key unless this holds.
+    #[inline(never)]
+    fn relate(&mut self, holds: bool, table: u8, key: u8, reason: Reason) {
+        if !holds && self.reader.reason == 0 {
+            (self.reader.table, self.reader.key) = (table, key);
+            self.fail(reason);
+        }
+    }
+
+    /// Whether two texts of the configuration are the same: from the end, where names differ.
+    #[inline(never)]
+    pub(crate) fn is_same(&self, a: Text, b: Text) -> bool {
+        let mut left = a.size();
+        if left != b.size() {
+            return false;
+        }
+        while left > 0 {
+            left -= 1;
+            if self.byte(a.at() + left) != self.byte(b.at() + left) {
+                return false;
             }
         }
-        Ok(())
+        true
     }
 }
+
+/// The values that a `grpc-status` of the denial may have.
+const GRPC_ERRORS: &str = "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16";

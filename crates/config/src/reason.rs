@@ -1,13 +1,16 @@
 //! Why a configuration is refused: a key, a reason and a place, and nothing of what it says.
 
-use crate::keys::{self, name};
+use crate::json::Reader;
+use crate::keys;
+use crate::read::{CLIENT, DENY, EXCEPT};
+use crate::store::Store;
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Reason {
     /// What follows is no JSON.
-    Syntax,
+    Syntax = 1,
     /// It is no string, number, ...
     Type,
     /// There is no such key.
@@ -36,8 +39,6 @@ pub enum Reason {
     Conflict,
     /// No path can match.
     Path,
-    /// No seed tells the keys apart.
-    Apart,
     /// There is no room for it.
     Memory,
     /// The host did not hand it over.
@@ -45,81 +46,66 @@ pub enum Reason {
 }
 
 /// The words for each, in their order.
-const REASONS: &str = "is not followed by valid JSON|has the wrong type|has an unknown key|has a key twice|has a duplicate|is missing\
-    |is empty|is too long|has too many items|contains what is not allowed there|begins or ends with whitespace\
-    |is a field that gateways write, merge or remove|is out of range|does not go with another key\
-    |is not a plain path|has keys that nothing tells apart|does not fit into memory|was not delivered";
+const REASONS: &str = "|is not followed by valid JSON|has the wrong type|has an unknown key|has a key twice\
+    |has a duplicate|is missing|is empty|is too long|has too many items|contains what is not allowed there\
+    |begins or ends with whitespace|is a field that gateways write|is out of range\
+    |does not go with another key|is not a plain path|does not fit into memory|was not delivered";
 
-/// The tables of a policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Table {
-    /// The policy itself.
-    Policy,
-    /// A client.
-    Client,
-    /// What passes without the header.
-    Except,
-    /// The answer to every other request.
-    Deny,
-}
+/// What stands before a key of each table.
+const TABLES: &str = "|client.|except.|deny.";
 
-/// A configuration that is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The table of the key.
-    pub table: Table,
-    /// The place of the key in it.
-    pub key: u8,
-    /// What is wrong with it.
-    pub reason: Reason,
-    /// Where the reader was, in bytes.
-    pub at: u32,
-}
+impl Store {
+    /// Keeps the reason why a configuration is not read at all.
+    pub fn refuse(&mut self, reason: Reason) {
+        self.begin(0);
+        self.fail(reason);
+    }
 
-/// Digits of the largest number.
-const DIGITS: usize = 10;
-
-impl Refusal {
-    /// Writes the line for the log; returns its size.
-    pub fn write(&self, line: &mut [u8]) -> usize {
-        let mut digits = [b'0'; DIGITS];
-        let (mut left, mut first) = (self.at, DIGITS - 1);
-        while left > 9 && first > 0 {
-            if let Some(digit) = digits.get_mut(first) {
-                *digit += (left % 10) as u8;
+    /// Writes the line for the log to `text`; returns its size.
+    pub fn write_refusal(&mut self) -> u32 {
+        let Reader { failed_table: table, failed_key: key, reason, failed_at, .. } = self.reader;
+        let mut at = self.put_item(0, "header-gate: configuration refused at byte ", 0);
+        let (mut power, mut number) = (100_000, failed_at);
+        while power > 0 {
+            if number >= power || power == 1 || failed_at > number {
+                self.set_byte(at, b'0' + (number / power % 10) as u8);
+                at += 1;
             }
-            (left, first) = (left / 10, first - 1);
+            (number, power) = (number % power, power / 10);
         }
-        if let Some(digit) = digits.get_mut(first) {
-            *digit += left as u8;
+        at = self.put_item(at, ": ", 0);
+        if key == keys::NONE {
+            at = self.put_item(at, "the configuration", 0);
+        } else {
+            let list = match table {
+                CLIENT => keys::CLIENT,
+                EXCEPT => keys::EXCEPT,
+                DENY => keys::DENY,
+                _ => keys::POLICY,
+            };
+            at = self.put_item(at, TABLES, table);
+            // Blanks separate keys, and are part of everything else.
+            at = self.put_separated(at, list, key, b' ');
         }
-        let (table, list) = match self.table {
-            _ if self.key == keys::NONE => ("", "the configuration"),
-            Table::Policy => ("", keys::POLICY),
-            Table::Client => ("client.", keys::CLIENT),
-            Table::Except => ("except.", keys::EXCEPT),
-            Table::Deny => ("deny.", keys::DENY),
-        };
-        let separator = if self.key == keys::NONE { b'|' } else { b' ' };
-        let key = name(list, self.key, separator);
-        let digits = digits.get(first..).unwrap_or_default();
-        let parts: [&[u8]; 7] = [
-            b"header-gate: configuration refused at byte ",
-            digits,
-            b": ",
-            table.as_bytes(),
-            key.as_bytes(),
-            b" ",
-            name(REASONS, self.reason as u8, b'|').as_bytes(),
-        ];
-        let mut size = 0;
-        for &byte in parts.iter().copied().flatten() {
-            if let Some(place) = line.get_mut(size) {
-                *place = byte;
-                size += 1;
+        at = self.put_item(at, " ", 0);
+        self.put_item(at, REASONS, reason)
+    }
+
+    fn put_item(&mut self, at: u32, list: &str, number: u8) -> u32 {
+        self.put_separated(at, list, number, b'|')
+    }
+
+    /// Writes an item of a list to `text`; returns where it ends.
+    #[inline(never)]
+    fn put_separated(&mut self, mut at: u32, list: &str, mut number: u8, separator: u8) -> u32 {
+        for &byte in list.as_bytes() {
+            if byte == separator {
+                number = number.wrapping_sub(1);
+            } else if number == 0 {
+                self.set_byte(at, byte);
+                at += 1;
             }
         }
-        size
+        at
     }
 }

@@ -161,8 +161,13 @@ impl Properties {
     pub fn violations(&self, contract: &Contract) -> Vec<String> {
         let (mut imports, mut exports) = (vec![GET], EXPORTS.to_vec());
         let Contract { pages, log, dry_run, remove, replace, count, nginx, config } = *contract;
-        let more =
-            [(!dry_run, SEND), (log && !config, LOG), (remove, REMOVE), (replace, REPLACE), (count, COUNT)];
+        let more = [
+            (!dry_run, SEND),
+            (log && !config, LOG),
+            (remove, REMOVE),
+            (replace, REPLACE),
+            (count, COUNT),
+        ];
         imports.extend(more.into_iter().filter_map(|(used, import)| used.then_some(import)));
         let decision = self.decision(&imports, dry_run, !config);
         imports.extend(count.then_some(DEFINE));
@@ -170,9 +175,8 @@ impl Properties {
             imports.extend([LOG, BUFFER, CONTEXT]);
             exports.extend(CONFIGURED);
         }
-        let constants = CONSTANTS
-            .iter()
-            .filter(|constant| nginx || constant.name == START && count && !config);
+        let constants =
+            CONSTANTS.iter().filter(|constant| nginx || constant.name == START && count && !config);
         let constants: Vec<_> = constants.collect();
         exports.extend(constants.iter().map(|constant| (constant.name, constant.kind)));
         let mut found = compare("import", &self.imports, &imports);
@@ -262,7 +266,12 @@ impl Properties {
         }
         found.extend(self.custom_sections.iter().map(|name| format!("custom section `{name}`")));
         found.extend(self.beyond_mvp.iter().map(|what| format!("not WebAssembly 1.0: {what}")));
-        found.extend(self.mutable_globals.iter().skip(globals as usize).map(|index| format!("mutable global {index}")));
+        found.extend(
+            self.mutable_globals
+                .iter()
+                .skip(globals as usize)
+                .map(|index| format!("mutable global {index}")),
+        );
         for (count, what) in [(self.tables, "tables"), (self.element_segments, "element segments")]
         {
             if count > 0 {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use header_gate_config::fields::{Denial, denial_field, is_owned, may_repeat};
+use header_gate_config::fields::{Denial, denial_field, is_owned, may_repeat, named};
 use header_gate_config::limits;
 
 use crate::clients;
@@ -12,7 +12,7 @@ use crate::{Deny, Except, Policy};
 pub(crate) fn check(policy: &Policy) -> Result<(), String> {
     let header = &policy.header;
     field_name("header", header)?;
-    if is_owned(header.as_bytes()) {
+    if is_owned(named(header.as_bytes())) {
         let reason = "which gateways write, merge or remove; use a name of your own, such as";
         return refuse("header", format!("is `{header}`, {reason} `x-gate`"));
     }
@@ -120,7 +120,7 @@ fn deny(policy: &Policy) -> Result<(), String> {
         let key = format!("deny.headers[{i}]");
         field_name(&key, name)?;
         field_value(&key, value)?;
-        match denial_field(name.as_bytes()) {
+        match denial_field(named(name.as_bytes())) {
             Denial::Owned => {
                 let reason = "which gateways write, change or drop; remove it";
                 return refuse(&key, format!("sets `{name}`, {reason}"));
@@ -139,7 +139,7 @@ fn deny(policy: &Policy) -> Result<(), String> {
             _ => {}
         }
         let repeats = headers[..i].iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
-        if repeats && !may_repeat(name.as_bytes()) {
+        if repeats && !may_repeat(named(name.as_bytes())) {
             let reason = "and clients and gateways use one of the values, or both as one; keep one";
             return refuse(&key, format!("repeats `{name}`, {reason}"));
         }

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use header_gate_config::fields::is_owned;
+use header_gate_config::fields::{is_owned, named};
 use header_gate_config::limits;
-use header_gate_config::table::{self, buckets};
-use header_gate_decision::hash::mix;
+use header_gate_decision::hash::{bucket, mix, slot};
 use header_gate_decision::write_image;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -17,6 +16,9 @@ use crate::check::{field_name, field_value, limit, refuse};
 const CLIENTS_LIMIT: usize = 50_000;
 /// Maximum size of all keys and names.
 const TABLE_LIMIT: usize = 8 << 20;
+
+/// How many seeds are tried before the keys count as impossible to tell apart.
+const SEEDS: u64 = 10_000;
 
 /// A client: its name, and its value or what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -69,7 +71,7 @@ pub(crate) struct Table {
 impl Table {
     /// A table with a slot for each of the keys, none of which is a duplicate.
     fn of(keys: &[Vec<u64>]) -> Option<Self> {
-        (1..=limits::SEEDS).find_map(|seed| {
+        (1..=SEEDS).find_map(|seed| {
             let hash = |key: &Vec<u64>| key.iter().fold(seed, |hash, &word| mix(hash, word));
             let hashes: Vec<_> = keys.iter().map(hash).collect();
             let (displacements, clients) = placed(&hashes)?;
@@ -81,17 +83,36 @@ impl Table {
 
 /// The displacement of each bucket, and the key in each slot; none if the keys of some bucket find no place.
 fn placed(hashes: &[u64]) -> Option<(Vec<u16>, Vec<usize>)> {
-    let (keys, buckets) = (vec![0; hashes.len()], vec![0; buckets(hashes.len())]);
-    let [mut displacements, mut first, mut slots, mut next] =
-        [buckets.clone(), buckets, keys.clone(), keys];
-    let mut table = table::Table {
-        displacements: &mut displacements,
-        slots: &mut slots,
-        first: &mut first,
-        next: &mut next,
-    };
-    let placed = table.place(hashes);
-    placed.then(|| (displacements, slots.into_iter().map(usize::from).collect()))
+    let slots = hashes.len();
+    let mut buckets = vec![Vec::new(); buckets(slots)];
+    for (key, &hash) in hashes.iter().enumerate() {
+        let buckets_len = buckets.len();
+        buckets[bucket(hash, buckets_len)].push(key);
+    }
+    let mut order: Vec<_> = (0..buckets.len()).collect();
+    // The largest first, while there is room.
+    order.sort_by_key(|&bucket| usize::MAX - buckets[bucket].len());
+    let (mut displacements, mut taken) = (vec![0; buckets.len()], vec![None; slots]);
+    for number in order {
+        let keys = &buckets[number];
+        let places =
+            |displacement| keys.iter().map(move |&key| slot(hashes[key], displacement, slots));
+        let is_free = |displacement: &u16| {
+            let mut seen = BTreeSet::new();
+            places(*displacement).all(|slot| taken[slot].is_none() && seen.insert(slot))
+        };
+        let displacement = (0..=u16::try_from(slots).ok()?).find(is_free)?;
+        for (&key, slot) in keys.iter().zip(places(displacement)) {
+            taken[slot] = Some(key);
+        }
+        displacements[number] = displacement;
+    }
+    Some((displacements, taken.into_iter().collect::<Option<_>>()?))
+}
+
+/// Buckets of a table: two keys each, on average.
+fn buckets(keys: usize) -> usize {
+    keys.div_ceil(2)
 }
 
 impl Policy {
@@ -179,7 +200,7 @@ pub(crate) fn check(policy: &Policy) -> Result<(), String> {
         if name == header {
             return refuse("client_header", format!("is `{name}`, and so is `header`"));
         }
-        if is_owned(name.as_bytes()) || name == "host" {
+        if is_owned(named(name.as_bytes())) || name == "host" {
             let reason = "which gateways write, merge or remove; use a name of your own, such as";
             return refuse("client_header", format!("is `{name}`, {reason} `x-client-id`"));
         }
@@ -253,7 +274,6 @@ fn checked(key: &str, value: &str) -> Result<(), String> {
 mod tests {
     use std::path::Path;
 
-    use header_gate_decision::hash::{bucket, slot};
     use header_gate_decision::sha256::SCRATCH;
     use header_gate_decision::{Clients, Digests, Value};
 

@@ -1,6 +1,6 @@
 //! What works, and may surprise.
 
-use header_gate_config::fields::is_joined;
+use header_gate_config::fields::{is_joined, named};
 
 use crate::{Deny, Policy};
 
@@ -50,7 +50,7 @@ impl Policy {
         }
         for (i, (name, _)) in headers.iter().enumerate() {
             let repeats = headers[..i].iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
-            if repeats && is_joined(name.as_bytes()) {
+            if repeats && is_joined(named(name.as_bytes())) {
                 let reason = "and Envoy joins the two with a comma; write one line";
                 warn(&format!("deny.headers[{i}]"), format!("repeats `{name}`, {reason}"));
             }

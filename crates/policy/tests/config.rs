@@ -4,51 +4,75 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cases::{Case, GOOD};
-use header_gate_config::policy::{
-    BODY, CLIENT_HEADER, COUNT, DETAILS, ENFORCE, HAS_MISSING_DETAILS, HEADER, HEADERS, METHODS,
-    MISSING_DETAILS, PATHS, PREFLIGHT, REMOVE,
-};
-use header_gate_config::{
-    NONE, ROOTS, Reason, Refusal, Root, Scratch, Store, WORDS, is_listed, keys, limits,
-};
+use header_gate_config::{NONE, ROOTS, Store, Text, field, flag, keys, limits};
 use header_gate_decision::write_image;
 use header_gate_policy::Policy;
 
 mod cases;
 
-/// A store and what it takes to fill it.
-struct Gate {
-    store: Box<Store>,
-    scratch: Box<Scratch>,
-}
-
-/// The root context of the tests.
+/// The root context of most tests.
 const ROOT: u32 = 7;
+
+struct Gate(Box<Store>);
 
 impl Gate {
     fn new() -> Self {
-        Self { store: Box::new(Store::new()), scratch: Box::new(Scratch::new()) }
+        Self(Box::new(Store::new()))
     }
 
-    fn take(&mut self, configuration: &str) -> Result<(), Refusal> {
-        let (mut text, mut image) = (configuration.as_bytes().to_vec(), [0; WORDS]);
-        self.store.take(ROOT, &mut text, &mut image, &mut self.scratch)
+    /// Configures a root context; an error is the line for the log.
+    fn configure(&mut self, root: u32, configuration: &[u8]) -> Result<(), String> {
+        let Self(store) = self;
+        // What an earlier one left is not read.
+        store.text.fill(b'x');
+        store.text[..configuration.len()].copy_from_slice(configuration);
+        store.text[configuration.len()] = 0;
+        if store.take(root, configuration.len() as u32) {
+            return Ok(());
+        }
+        let size = store.write_refusal() as usize;
+        Err(str::from_utf8(&store.text[..size]).unwrap().to_owned())
     }
 
-    fn root(&self) -> &Root {
-        self.store.root(self.store.index(ROOT)).unwrap()
+    fn take(&mut self, configuration: &str) -> Result<(), String> {
+        self.configure(ROOT, configuration.as_bytes())
     }
 
-    /// The client with this value, as a request finds it; an error without one.
-    fn find(&mut self, value: &[u8]) -> Option<Vec<u8>> {
-        let root = *self.root();
-        if !self.store.accepts_size(&root, value.len()) {
+    /// Bytes of the policies.
+    fn bytes(&self, text: Text) -> &[u8] {
+        let words = self.0.policies().iter().flat_map(|word| word.to_le_bytes());
+        let bytes = words.skip(text.at() as usize).take(text.size() as usize);
+        bytes.collect::<Vec<_>>().leak()
+    }
+
+    fn text(&self, root: u32, text: u32) -> &[u8] {
+        self.bytes(self.0.text_of(self.0.base(root), text))
+    }
+
+    fn field(&self, field: u32) -> u32 {
+        self.0.field(self.0.base(ROOT), field)
+    }
+
+    /// The client with this value, as a request finds it.
+    fn find(&mut self, root: u32, value: &[u8]) -> Option<Vec<u8>> {
+        let base = self.0.base(root);
+        let size = u32::try_from(value.len()).unwrap();
+        if !self.0.accepts_size(base, size) {
             return None;
         }
-        let mut image = [0; WORDS];
-        write_image(&mut image[..Store::words(&root)], value);
-        let found = self.store.find(&root, value.len(), &mut image, &mut self.scratch);
-        (found != NONE).then(|| self.store.id(&root, found).to_vec())
+        self.0.image.fill(0);
+        let words = self.0.image_size(base) as usize / 8;
+        write_image(&mut self.0.image[..words], value);
+        self.0.make_key(base, size);
+        let slot = self.0.find(base);
+        (slot != 0).then(|| self.bytes(self.0.id(base, slot)).to_vec())
+    }
+
+    /// Whether a list of the policy has a text.
+    fn lists(&mut self, list: u32, text: &str) -> bool {
+        self.0.text[..text.len()].copy_from_slice(text.as_bytes());
+        let list = self.0.text_of(self.0.base(ROOT), list);
+        self.0.is_listed(list, text.len() as u32)
     }
 }
 
@@ -84,30 +108,28 @@ fn values(policy: &Policy) -> Vec<Vec<u8>> {
 
 /// Checks that the gate decides and answers as the policy says.
 fn compare(policy: &Policy, gate: &mut Gate) {
-    let root = *gate.root();
-    let text =
-        |text: usize| str::from_utf8(gate.store.text(&root, root.policy.texts[text])).unwrap();
+    let text = |text: u32| str::from_utf8(gate.text(ROOT, text)).unwrap();
     let deny = &policy.deny;
-    assert_eq!(text(HEADER), policy.header);
-    assert_eq!(text(CLIENT_HEADER), policy.client_header.as_deref().unwrap_or(""));
-    assert_eq!(gate.store.text(&root, root.policy.texts[HEADERS]), policy.serialized_headers());
-    assert_eq!([text(BODY), text(DETAILS)], [&deny.body, &deny.details]);
-    assert_eq!(text(MISSING_DETAILS), deny.missing_details.as_deref().unwrap_or(""));
-    assert_eq!(root.policy.status, u32::from(deny.status));
-    assert_eq!(root.policy.grpc_status, deny.grpc_status.map_or(-1, i32::from));
+    assert_eq!(text(field::HEADER), policy.header);
+    assert_eq!(text(field::CLIENT_HEADER), policy.client_header.as_deref().unwrap_or(""));
+    assert_eq!(gate.text(ROOT, field::HEADERS), policy.serialized_headers());
+    assert_eq!([text(field::BODY), text(field::DETAILS)], [&deny.body, &deny.details]);
+    assert_eq!(text(field::MISSING_DETAILS), deny.missing_details.as_deref().unwrap_or(""));
+    assert_eq!(gate.field(field::STATUS), u32::from(deny.status));
+    let grpc_status = gate.field(field::GRPC_STATUS).cast_signed();
+    assert_eq!(grpc_status, deny.grpc_status.map_or(-1, i32::from));
     for (flag, expected) in [
-        (REMOVE, policy.remove),
-        (COUNT, policy.count),
-        (ENFORCE, policy.enforce),
-        (PREFLIGHT, policy.except.preflight),
-        (HAS_MISSING_DETAILS, deny.missing_details.is_some()),
+        (flag::REMOVE, policy.remove),
+        (flag::COUNT, policy.count),
+        (flag::ENFORCE, policy.enforce),
+        (flag::PREFLIGHT, policy.except.preflight),
+        (flag::MISSING_DETAILS, deny.missing_details.is_some()),
     ] {
-        assert_eq!(root.policy.is(flag), expected, "{flag}");
+        assert_eq!(gate.0.is(gate.0.base(ROOT), flag), expected, "{flag}");
     }
-    let list = |list: usize| gate.store.text(&root, root.policy.texts[list]);
     for method in ["GET", "OPTIONS", "HEAD", "TRACE", "head", ""] {
         let exempt = policy.except.methods.iter().any(|own| own == method);
-        assert_eq!(is_listed(list(METHODS), method.as_bytes()), exempt, "{method}");
+        assert_eq!(gate.lists(field::METHODS, method), exempt, "{method}");
     }
     for path in ["/", "/healthz", "/healthz/", "/a", "/a/", "/a/b", "/.well-known/acme-challenge/x"]
     {
@@ -116,19 +138,17 @@ fn compare(policy: &Policy, gate: &mut Gate) {
             None => path == own,
         };
         let exempt = policy.except.paths.iter().any(matches);
-        assert_eq!(is_listed(list(PATHS), path.as_bytes()), exempt, "{path}");
+        assert_eq!(gate.lists(field::PATHS, path), exempt, "{path}");
     }
     for value in values(policy) {
-        let found = gate.find(&value);
+        let found = gate.find(ROOT, &value);
         // A policy that knows the sizes of its values denies one of another size.
         let sizes = policy.sizes();
         let fits = sizes.is_empty() || sizes.contains(&value.len());
         assert_eq!(found.is_some(), fits && policy.accepts(&value), "{value:?}");
-        let client = policy
-            .client
-            .iter()
-            .find(|client| client.value.as_ref().is_some_and(|own| own.as_bytes() == value));
-        if let (Some(found), Some(client), Some(_)) = (found, client, &policy.client_header) {
+        let is_its = |own: &String| own.as_bytes() == value;
+        let client = policy.client.iter().find(|client| client.value.as_ref().is_some_and(is_its));
+        if let (Some(found), Some(client)) = (found, client) {
             assert_eq!(found, client.id.as_bytes());
         }
     }
@@ -207,31 +227,26 @@ fn a_thousand_clients_are_found_and_no_more_are_taken() {
     let mut gate = Gate::new();
     assert_eq!(gate.take(&clients(limits::ITEMS, 36)), Ok(()));
     for n in 0..limits::ITEMS {
-        let id = gate.find(format!("{n:036}").as_bytes());
+        let id = gate.find(ROOT, format!("{n:036}").as_bytes());
         assert_eq!(id, Some(format!("c{n}").into_bytes()));
     }
     for n in limits::ITEMS..2 * limits::ITEMS {
-        assert_eq!(gate.find(format!("{n:036}").as_bytes()), None);
+        assert_eq!(gate.find(ROOT, format!("{n:036}").as_bytes()), None);
     }
-    let before = *gate.root();
-    let refusal = gate.take(&clients(limits::ITEMS + 1, 8)).unwrap_err();
-    let mut line = [0; 200];
-    let size = refusal.write(&mut line);
-    let line = String::from_utf8_lossy(&line[..size]);
+    let before = gate.0.policies().to_vec();
+    let line = gate.take(&clients(limits::ITEMS + 1, 8)).unwrap_err();
     assert!(line.ends_with(": client has too many items"), "{line}");
     // A refused configuration changes nothing.
-    assert_eq!(gate.root().policy, before.policy);
-    assert!(gate.find(format!("{:036}", 1).as_bytes()).is_some());
+    assert!(gate.0.policies() == before);
+    assert!(gate.find(ROOT, format!("{:036}", 1).as_bytes()).is_some());
 }
 
 /// The line for the log about a configuration that is refused.
 fn refused(text: &[u8]) -> String {
     let mut gate = Gate::new();
-    let (mut text, mut image, mut line) = (text.to_vec(), [0; WORDS], [0; 200]);
-    let taken = gate.store.take(ROOT, &mut text, &mut image, &mut gate.scratch);
-    let size = taken.expect_err("a refusal").write(&mut line);
-    assert_eq!(gate.store.index(ROOT), NONE);
-    str::from_utf8(&line[..size]).unwrap().to_owned()
+    let line = gate.configure(ROOT, text).expect_err("a refusal");
+    assert_eq!(gate.0.base(ROOT), NONE);
+    line
 }
 
 /// A configuration with this header.
@@ -346,8 +361,7 @@ fn strings_are_those_of_json() {
             let deny = format!(r#"{{"status":403,"body":{written}}}"#);
             let text = format!(r#"{{"header":"a","values":["b"],"deny":{deny}}}"#);
             assert_eq!(gate.take(&text), Ok(()), "{text}");
-            let root = gate.root();
-            assert_eq!(gate.store.text(root, root.policy.texts[BODY]), body.as_bytes());
+            assert_eq!(gate.text(ROOT, field::BODY), body.as_bytes());
         }
     }
 }
@@ -358,37 +372,33 @@ fn each_root_context_has_its_own_policy() {
     let take = |gate: &mut Gate, root: u32, value: &str| {
         let text =
             format!(r#"{{"header":"h{root}","values":["{value}"],"deny":{{"status":403}}}}"#);
-        let (mut text, mut image) = (text.into_bytes(), [0; WORDS]);
-        gate.store.take(root, &mut text, &mut image, &mut gate.scratch)
+        gate.configure(root, text.as_bytes())
     };
-    let find = |gate: &mut Gate, root: u32, value: &str| {
-        let root = *gate.store.root(gate.store.index(root)).unwrap();
-        let mut image = [0; WORDS];
-        write_image(&mut image[..Store::words(&root)], value.as_bytes());
-        gate.store.find(&root, value.len(), &mut image, &mut gate.scratch) != NONE
-    };
-    for root in 0..ROOTS as u32 {
+    for root in 1..=ROOTS as u32 {
         take(&mut gate, root, &format!("v{root}")).unwrap();
     }
     let full = take(&mut gate, 1000, "v").unwrap_err();
-    assert_eq!(full.reason, Reason::Memory);
-    for root in 0..ROOTS as u32 {
-        assert!(find(&mut gate, root, &format!("v{root}")));
-        assert!(!find(&mut gate, root, &format!("v{}", root + 1)));
+    assert!(full.ends_with(" does not fit into memory"), "{full}");
+    for root in 1..=ROOTS as u32 {
+        assert!(gate.find(root, format!("v{root}").as_bytes()).is_some());
+        assert!(gate.find(root, format!("v{}", root + 1).as_bytes()).is_none());
     }
     // Those with an even number end; another one is configured again.
-    gate.store.retain(|root| root % 2 == 1);
+    gate.0.retain(|root| root % 2 == 1);
     take(&mut gate, 3, "a longer value").unwrap();
-    for root in 0..ROOTS as u32 {
-        let lives = root % 2 == 1;
-        assert_eq!(gate.store.index(root) != NONE, lives, "{root}");
-        let value = if root == 3 { "a longer value".to_owned() } else { format!("v{root}") };
-        if lives {
-            assert!(find(&mut gate, root, &value), "{root}");
-            let own = gate.store.root(gate.store.index(root)).unwrap();
-            let header = gate.store.text(own, own.policy.texts[HEADER]);
-            assert_eq!(header, format!("h{root}").as_bytes());
+    for _ in 0..2 {
+        for root in 1..=ROOTS as u32 {
+            let lives = root % 2 == 1;
+            assert_eq!(gate.0.base(root) != NONE, lives, "{root}");
+            let value = if root == 3 { "a longer value".to_owned() } else { format!("v{root}") };
+            if lives {
+                assert!(gate.find(root, value.as_bytes()).is_some(), "{root}");
+                assert_eq!(gate.text(root, field::HEADER), format!("h{root}").as_bytes());
+            }
         }
+        // What nobody has goes, too.
+        gate.0.retain(|_| true);
     }
-    assert!(!find(&mut gate, 3, "v3"));
+    assert!(gate.find(3, b"v3").is_none());
+    assert_eq!(gate.0.base(NONE), NONE);
 }

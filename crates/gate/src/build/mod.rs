@@ -163,7 +163,10 @@ impl Options {
         let mut variant = Variant::with_features(self.features.as_deref().unwrap_or_default())?;
         if let Some(policy) = &self.policy {
             let is_compiled = !variant.is_configured();
-            ensure!(is_compiled, "--policy: with feature `config` no policy is compiled in; leave it out");
+            ensure!(
+                is_compiled,
+                "--policy: with feature `config` no policy is compiled in; leave it out"
+            );
             // Read here, so that an error names the path as it was given: cargo runs in another folder.
             Policy::read(policy)?.check_plugin(policy)?;
             variant = variant.with_policy(env::current_dir()?.join(policy)).normalized(root);
