@@ -217,8 +217,8 @@ extern "C" fn proxy_on_configure(root: u32, size: usize) -> u32 {
 }
 
 fn configure(root: u32, size: usize) -> bool {
-    if size > limits::TEXT {
-        store().refuse(Reason::Long);
+    if size == 0 || size > limits::TEXT {
+        store().refuse(if size == 0 { Reason::Missing } else { Reason::Long });
         return false;
     }
     clear(text(), limits::TEXT + 1);

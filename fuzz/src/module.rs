@@ -246,7 +246,9 @@ impl Gate {
             Step::Write(Place::At(at), bytes) => (*at, &bytes[..]),
             Step::Data(Place::At(address)) => (self.data, &address.to_le_bytes()[..]),
             Step::Size(size) => (self.data - 4, &size.to_le_bytes()[..]),
-            Step::Write(..) | Step::Data(_) => unreachable!("`reply` and `step` name addresses"),
+            Step::Write(..) | Step::Data(_) | Step::Call(..) => {
+                unreachable!("`reply` and `step` name addresses")
+            }
         };
         memory.get_mut(at as usize..at as usize + bytes.len())?.copy_from_slice(bytes);
         Some(())

@@ -160,7 +160,7 @@ impl Store {
         self.set(field::IMAGE, u64::from(8 * image));
         let key = if is_hashed { DIGEST } else { image };
         self.set(field::KEY, u64::from(8 * key));
-        self.set(field::MASK, u64::from((4 * count).next_power_of_two() - 1));
+        self.set(field::MASK, u64::from((8 * count).next_power_of_two() - 1));
     }
 
     fn accept_size(&mut self, size: u32) {

@@ -299,7 +299,8 @@ impl Store {
             left -= 8;
             hash = mix(hash, self.image_word(left));
         }
-        (hash >> 32) as u32
+        // Once more, so that the last bytes of a key reach the lower half of this.
+        (mix(hash, 0) >> 32) as u32
     }
 
     #[inline]

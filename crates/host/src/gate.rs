@@ -14,14 +14,19 @@ pub fn check(wasm: &[u8], policy: &Policy) -> Result<()> {
     let plugin = Plugin::new(wasm).map_err(|error| anyhow!("{}", error.root_cause()))?;
     let vm = plugin.start_with(Gateway::Envoy, Reply::default(), FUEL);
     let mut vm = vm.map_err(|error| anyhow!("it does not start: {}", error.root_cause()))?;
+    decides(&mut vm, policy)
+}
+
+/// Checks that a virtual machine decides and answers as the policy says.
+pub fn decides(vm: &mut Vm, policy: &Policy) -> Result<()> {
     let accepted = policy.accepted();
     let values = || accepted.iter().map(|value| value.as_bytes()).zip(1..);
     for (value, n) in values() {
-        passes(&mut vm, policy, value).with_context(|| format!("value {n}"))?;
+        passes(vm, policy, value).with_context(|| format!("value {n}"))?;
         // Not UTF-8, so never another accepted value.
         let mut other = value.to_vec();
         other[0] ^= 0x80;
-        denied(&mut vm, policy, Some(&other)).with_context(|| format!("value {n}, altered"))?;
+        denied(vm, policy, Some(&other)).with_context(|| format!("value {n}, altered"))?;
     }
     for (what, value) in [
         ("no header", None),
@@ -29,12 +34,11 @@ pub fn check(wasm: &[u8], policy: &Policy) -> Result<()> {
         ("a longer value", Some(vec![b'x'; policy.longest() + 1])),
         ("a byte that is not UTF-8", Some(b"\xff".to_vec())),
     ] {
-        denied(&mut vm, policy, value.as_deref()).context(what)?;
+        denied(vm, policy, value.as_deref()).context(what)?;
     }
     // The denied requests have left no trace.
-    values().try_for_each(|(value, n)| {
-        passes(&mut vm, policy, value).with_context(|| format!("value {n}"))
-    })
+    values()
+        .try_for_each(|(value, n)| passes(vm, policy, value).with_context(|| format!("value {n}")))
 }
 
 /// What exemptions are decided by.

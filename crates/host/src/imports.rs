@@ -1,16 +1,18 @@
 //! The host's side of the ABI: the functions that a module imports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail};
 use header_gate_policy::Policy;
 
 use crate::Cost;
 use crate::engine::Guest;
-use crate::reply::{INVALID_MEMORY_ACCESS, NOT_FOUND, OK, Place, Reply, Status, Step};
+use crate::reply::{
+    BAD_ARGUMENT, INVALID_MEMORY_ACCESS, NOT_FOUND, OK, Place, Reply, Status, Step,
+};
 
 /// The functions that modules may import from `env`, and what they take: numbers of 32 bits (`i`) and 64 (`I`).
-pub const FUNCTIONS: [(&str, &str); 7] = [
+pub const FUNCTIONS: [(&str, &str); 9] = [
     (GET, "iiiii"),
     (SEND, "iiiiiiii"),
     (LOG, "iii"),
@@ -18,6 +20,8 @@ pub const FUNCTIONS: [(&str, &str); 7] = [
     (REPLACE, "iiiii"),
     (DEFINE, "iiii"),
     (INCREMENT, "iI"),
+    (BUFFER, "iiiii"),
+    (CONTEXT, "i"),
 ];
 const GET: &str = "proxy_get_header_map_value";
 const SEND: &str = "proxy_send_local_response";
@@ -26,6 +30,11 @@ const REMOVE: &str = "proxy_remove_header_map_value";
 const REPLACE: &str = "proxy_replace_header_map_value";
 const DEFINE: &str = "proxy_define_metric";
 const INCREMENT: &str = "proxy_increment_metric";
+const BUFFER: &str = "proxy_get_buffer_bytes";
+const CONTEXT: &str = "proxy_set_effective_context";
+
+/// `BufferType::PluginConfiguration`.
+const PLUGIN_CONFIGURATION: u32 = 7;
 
 /// The number of the first metric; others follow in steps, as in Envoy.
 const FIRST_METRIC: u32 = 4;
@@ -40,6 +49,13 @@ pub struct State {
     pub asked: Vec<Asked>,
     pub removed: Vec<Asked>,
     pub replaced: Vec<Replaced>,
+    /// The configuration of the plugin, and another answer to the question for it.
+    pub configuration: Vec<u8>,
+    pub delivery: Option<Reply>,
+    /// The results of callbacks that the host called from inside another one.
+    pub called: Vec<Option<u32>>,
+    /// The root contexts that live.
+    pub roots: BTreeSet<u32>,
     /// Names of metrics, and what was added to them.
     pub metrics: Vec<(String, u64)>,
     pub response: Option<LocalResponse>,
@@ -140,6 +156,18 @@ pub fn call(name: &str, guest: &mut dyn Guest, args: &[u64]) -> Result<Status> {
             }
             Ok(status)
         }
+        (BUFFER, &[buffer, start, length, data, size]) => {
+            let state = guest.state();
+            let (start, length) = (start as usize, length as usize);
+            let rest = state.configuration.get(start..).filter(|_| buffer == PLUGIN_CONFIGURATION);
+            let part = rest.map(|rest| &rest[..length.min(rest.len())]);
+            let reply = state.delivery.take().unwrap_or_else(|| Reply::honest(part));
+            deliver(guest, reply, data, size)
+        }
+        (CONTEXT, &[context]) => {
+            let lives = guest.state().roots.contains(&context);
+            Ok(if lives { OK } else { BAD_ARGUMENT })
+        }
         (DEFINE, &[_kind, metric, metric_size, id]) => {
             let metric = String::from_utf8_lossy(&read(guest, metric, metric_size)?).into_owned();
             define(guest, metric, id)
@@ -189,6 +217,11 @@ fn deliver(guest: &mut dyn Guest, reply: Reply, data: u32, size: u32) -> Result<
             }
             Step::Write(place, bytes) => write(guest, address(place), &bytes),
             Step::Data(place) => write(guest, data, &address(place).to_le_bytes()),
+            Step::Call(name, args) => {
+                let result = guest.call(name, &args)?;
+                guest.state().called.push(result);
+                Ok(())
+            }
             Step::Size(value_size) => write(guest, size, &value_size.to_le_bytes()),
         };
         if let Err(outside) = done {

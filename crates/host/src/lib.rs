@@ -13,7 +13,7 @@ mod gateway;
 mod imports;
 mod reply;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 pub use crate::engine::Engine;
 use crate::engine::{Compiled, Guest};
@@ -25,7 +25,7 @@ pub use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Reply, Status, Step};
 pub const CONTINUE: u32 = 0;
 
 /// The root context.
-const ROOT: u32 = 1;
+pub const ROOT: u32 = 1;
 
 /// The context of a virtual machine's first request; later ones count up from it.
 pub const FIRST_REQUEST: u32 = ROOT + 1;
@@ -109,10 +109,19 @@ impl Plugin {
         self.start_with(Gateway::Envoy, reply, FUEL)
     }
 
+    /// Starts a virtual machine of a plugin with this configuration; an error if the plugin refuses it.
+    pub fn start_configured(&self, configuration: &[u8]) -> Result<Vm> {
+        let mut vm = self.start()?;
+        let is_taken = vm.configure(ROOT, configuration)?;
+        ensure!(is_taken, "the plugin refuses its configuration: {}", vm.log().join("; "));
+        Ok(vm)
+    }
+
     /// As [`Plugin::start`]; the virtual machine traps after consuming this much fuel.
     fn start_with(&self, gateway: Gateway, reply: Reply, fuel: u64) -> Result<Vm> {
         let mut vm = Vm { guest: self.0.start(fuel)?, gateway, next_context: FIRST_REQUEST };
         vm.guest.state().reply = reply;
+        vm.guest.state().roots.insert(ROOT);
         gateway.accept(&mut *vm.guest)?;
         if vm.guest.exports("_initialize") {
             vm.call("_initialize", &[])?;
@@ -170,11 +179,71 @@ impl Vm {
 
     /// Opens the context of a request, and returns it.
     pub fn open(&mut self) -> Result<u32> {
+        self.open_in(ROOT)
+    }
+
+    /// Opens the context of a request to the plugin with this root context.
+    pub fn open_in(&mut self, root: u32) -> Result<u32> {
         let context = self.next_context;
         self.next_context += 1;
         self.guest.state().cost = Cost::default();
-        self.call("proxy_on_context_create", &[context, ROOT])?;
+        self.call("proxy_on_context_create", &[context, root])?;
         Ok(context)
+    }
+
+    /// A whole request to the plugin with this root context.
+    pub fn request_in(&mut self, root: u32, value: Option<&[u8]>) -> Result<Outcome> {
+        let context = self.open_in(root)?;
+        let outcome = self.headers(context, self.gateway.reply(value))?;
+        self.close(context)?;
+        Ok(Outcome { cost: self.guest.state().cost, ..outcome })
+    }
+
+    /// Opens a root context, and returns it.
+    pub fn open_root(&mut self) -> Result<u32> {
+        let root = self.open_in(0)?;
+        self.guest.state().roots.insert(root);
+        Ok(root)
+    }
+
+    /// Deletes a root context.
+    pub fn close_root(&mut self, root: u32) {
+        self.guest.state().roots.remove(&root);
+    }
+
+    /// Configures a root context: whether the module takes the configuration.
+    pub fn configure(&mut self, root: u32, configuration: &[u8]) -> Result<bool> {
+        self.configure_by(root, configuration, None)
+    }
+
+    /// As [`Vm::configure`]; the host answers the question for the configuration by `delivery`.
+    pub fn configure_by(
+        &mut self,
+        root: u32,
+        configuration: &[u8],
+        delivery: Option<Reply>,
+    ) -> Result<bool> {
+        let state = self.guest.state();
+        (state.configuration, state.delivery) = (configuration.to_vec(), delivery);
+        state.log.clear();
+        let size = u32::try_from(configuration.len())?;
+        let result = self.call("proxy_on_configure", &[root, size])?;
+        Ok(result.context("proxy_on_configure is not exported")? != 0)
+    }
+
+    /// The lines that the module logged in its last callback.
+    pub fn log(&mut self) -> &[String] {
+        &self.guest.state().log
+    }
+
+    /// The results of callbacks that replies have called.
+    pub fn called(&mut self) -> Vec<Option<u32>> {
+        std::mem::take(&mut self.guest.state().called)
+    }
+
+    /// Fuel that all callbacks since the last request was opened have consumed.
+    pub fn fuel(&mut self) -> u64 {
+        self.guest.state().cost.fuel
     }
 
     /// Calls the module for the headers of an open request.

@@ -7,6 +7,8 @@ pub type Status = u32;
 pub const OK: Status = 0;
 /// There is no such header.
 pub const NOT_FOUND: Status = 1;
+/// There is no such context.
+pub const BAD_ARGUMENT: Status = 2;
 /// An address is outside the module's memory.
 pub const INVALID_MEMORY_ACCESS: Status = 6;
 
@@ -32,6 +34,8 @@ pub enum Step {
     Write(Place, Vec<u8>),
     /// Returns this address as the value's.
     Data(Place),
+    /// Calls a callback of the module.
+    Call(&'static str, Vec<u32>),
     /// Returns this size as the value's.
     Size(u32),
 }

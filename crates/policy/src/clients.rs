@@ -6,7 +6,7 @@ use header_gate_config::fields::{is_owned, named};
 use header_gate_config::limits;
 use header_gate_decision::hash::{bucket, mix, slot};
 use header_gate_decision::write_image;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Policy;
@@ -21,16 +21,19 @@ const TABLE_LIMIT: usize = 8 << 20;
 const SEEDS: u64 = 10_000;
 
 /// A client: its name, and its value or what is known of it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Client {
     /// What `client_header` says to the upstream.
     pub id: String,
     /// The accepted value.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// The value's SHA-256 in hexadecimal digits, instead of the value.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// The value's size, if it is known; only with `sha256`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<usize>,
 }
 

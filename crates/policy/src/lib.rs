@@ -62,7 +62,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use crate::clients::Client;
 
@@ -72,35 +72,43 @@ const PAGE: usize = 64 << 10;
 const EXCEPT_ROOM: usize = 4096;
 
 /// A policy, checked if it comes from [`Policy::read`] or [`Policy::parse`].
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// The header's name, in lower case.
     pub header: String,
     /// The accepted values, none empty, no duplicates; at least one, unless there are clients.
     #[serde(default)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
     /// The clients, each with a value of its own.
     #[serde(default)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub client: Vec<Client>,
     /// The header that names the client to the upstream, in lower case.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub client_header: Option<String>,
     /// Whether the values are kept out of the log.
     #[serde(default)]
+    #[serde(skip_serializing_if = "is_default")]
     pub secret: bool,
     /// What becomes of a header that a request has several times, if its first value does not decide.
     pub repeated: Option<Repeated>,
     /// Whether the header is taken off a request that passes.
     #[serde(default)]
+    #[serde(skip_serializing_if = "is_default")]
     pub remove: bool,
     /// Whether the decisions are counted in the host's statistics.
     #[serde(default)]
+    #[serde(skip_serializing_if = "is_default")]
     pub count: bool,
     /// Whether requests are denied at all.
     #[serde(default = "yes")]
+    #[serde(skip_serializing_if = "Clone::clone")]
     pub enforce: bool,
     /// Requests that pass without the header.
     #[serde(default)]
+    #[serde(skip_serializing_if = "is_default")]
     pub except: Except,
     /// The answer to every other request.
     pub deny: Deny,
@@ -115,43 +123,55 @@ pub enum Repeated {
 }
 
 /// Requests that pass without the header.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Except {
     /// CORS preflights: OPTIONS with `origin` and `access-control-request-method`.
     #[serde(default)]
+    #[serde(skip_serializing_if = "is_default")]
     pub preflight: bool,
     /// Methods, compared byte for byte.
     #[serde(default)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
     /// Whole paths, or prefixes that end in `/*`.
     #[serde(default)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
 }
 
 /// The answer to a denied request.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deny {
     /// HTTP status, 200 to 599.
     pub status: u16,
     /// Name and value, in the order of the file.
     #[serde(default, deserialize_with = "pairs")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
     /// May be empty.
     #[serde(default)]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub body: String,
     /// What Envoy shows as `%RESPONSE_CODE_DETAILS%`; may be empty.
     #[serde(default)]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub details: String,
     /// The same where the header is missing or empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub missing_details: Option<String>,
     /// The status of a denied gRPC call, 1 to 16. Without it the host derives one from `status`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc_status: Option<u8>,
 }
 
 fn yes() -> bool {
     true
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Why a policy is refused: the file, the key and the reason, on one line.

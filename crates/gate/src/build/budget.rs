@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use header_gate_host::Plugin;
+use header_gate_host::{Plugin, Vm};
 use header_gate_policy::Policy;
 
 use crate::build::builder::{Builder, artifact};
@@ -21,15 +21,19 @@ pub fn measure(root: &Path, variant: &Variant, wasm: &[u8]) -> Result<Entry> {
     let wrong = vec![b'~'; accepted.len()];
     let mut entry = Entry { bytes: wasm.len() as u64, fuel: [0; 3], crossings: [0; 3] };
     for (path, value) in [Some(accepted), Some(&wrong), None].into_iter().enumerate() {
-        (entry.fuel[path], entry.crossings[path]) = settled(&plugin, value)?;
+        let vm = if variant.is_configured() {
+            plugin.start_configured(serde_json::to_string(&policy)?.as_bytes())?
+        } else {
+            plugin.start()?
+        };
+        (entry.fuel[path], entry.crossings[path]) = settled(vm, value)?;
     }
     Ok(entry)
 }
 
 /// Fuel and crossings of a request, in a virtual machine that has served others before: what a plugin
 /// sets up on its first requests (an SDK's tables) is not part of a request's cost.
-fn settled(plugin: &Plugin, value: Option<&[u8]>) -> Result<(u64, u64)> {
-    let mut vm = plugin.start()?;
+fn settled(mut vm: Vm, value: Option<&[u8]>) -> Result<(u64, u64)> {
     let (mut last, mut steady) = ((0, 0), 0);
     for _ in 0..10_000 {
         let cost = vm.request(value)?.cost;
