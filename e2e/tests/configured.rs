@@ -1,0 +1,235 @@
+//! The module whose policy comes from the plugin's configuration, in a real Envoy: plugins that share a virtual machine,
+//! configurations that are refused, and one that is replaced under load.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+
+use header_gate_cli::build::artifact;
+use header_gate_cli::build::variant::Variant;
+use header_gate_e2e::gateway::{get, stat};
+use header_gate_e2e::{root, until, virtual_machines};
+use header_gate_envoy::client::{Closed, Connection, Response};
+use header_gate_envoy::config::{Listener, config, is_upstream};
+use header_gate_envoy::{Envoy, NEWEST, OLDEST, Options, install, virtual_machines as expected};
+use serde_json::{Map, Value, json};
+
+const WORKERS: u32 = 2;
+const SWAPS: u64 = 20;
+/// Requests that are answered between a swap and the next.
+const BETWEEN: u64 = 200;
+
+/// A policy that accepts one value of one header, and denies with this status.
+fn policy(header: &str, value: &str, status: u16) -> Value {
+    json!({ "header": header, "values": [value], "deny": { "status": status } })
+}
+
+/// The plugin with this configuration, in the one virtual machine that all share.
+fn plugin(listener: Listener, configuration: &Value) -> Listener {
+    let file = artifact(root(), &Variant::config()).unwrap();
+    let code = json!({ "local": { "filename": file } });
+    let vm = json!({ "vm_id": "shared", "runtime": "envoy.wasm.runtime.v8", "code": code });
+    let own = json!({ "vm_config": vm, "configuration": configuration });
+    listener.wasm_with(&file, own.as_object().cloned().unwrap_or_else(Map::new))
+}
+
+/// A configuration as a text, which is how Istio and Envoy Gateway send it.
+fn string(text: &str) -> Value {
+    json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": text })
+}
+
+fn text(policy: &Value) -> Value {
+    string(&policy.to_string())
+}
+
+/// The same with numbers as doubles, as Istio's are.
+fn doubles(policy: &Value) -> Value {
+    let mut policy = policy.clone();
+    policy["deny"]["status"] = policy["deny"]["status"].as_f64().into();
+    text(&policy)
+}
+
+fn run(version: &str, config: &Value, folder: &Path) -> anyhow::Result<Envoy> {
+    let mut command = Command::new(install(root(), version)?);
+    command.current_dir(folder);
+    let options = Options { concurrency: WORKERS, ..Options::default() };
+    Envoy::start(command, &config.to_string(), &options)
+}
+
+/// What a client gets: the status, if the upstream does not answer.
+fn answer(response: &Response) -> u16 {
+    if is_upstream(response) { 0 } else { response.status }
+}
+
+#[track_caller]
+fn check(port: u16, headers: &[(&str, &str)], expected: u16) {
+    let headers: Vec<_> = headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
+    let response = get(port, &headers);
+    assert_eq!(answer(&response), expected, "{headers:?}: {response:?}");
+}
+
+fn share(version: &str) {
+    let (first, second, third) =
+        (policy("x-one", "1", 401), policy("x-two", "2", 402), policy("x-one", "3", 403));
+    let two = plugin(plugin(Listener::new("two"), &text(&first)), &doubles(&second));
+    let one = plugin(Listener::new("one"), &doubles(&third));
+    let envoy = run(version, &config(&[two, one]), root()).unwrap();
+    assert_eq!(virtual_machines(&envoy), expected(WORKERS.into()), "they share one");
+    let (two, one) = (envoy.port("two").unwrap(), envoy.port("one").unwrap());
+    for _ in 0..20 {
+        check(two, &[("x-one", "1"), ("x-two", "2")], 0);
+        check(two, &[("x-one", "1")], 402);
+        check(two, &[("x-one", "1"), ("x-two", "1")], 402);
+        check(two, &[("x-two", "2")], 401);
+        check(two, &[("x-one", "3"), ("x-two", "2")], 401);
+        check(one, &[("x-one", "3")], 0);
+        check(one, &[("x-one", "1"), ("x-two", "2")], 403);
+        check(one, &[], 403);
+    }
+    envoy.stop().unwrap();
+}
+
+#[test]
+fn plugins_of_one_virtual_machine_have_a_policy_each() {
+    share(OLDEST);
+    share(NEWEST);
+}
+
+#[test]
+fn a_bad_configuration_is_refused_with_a_reason_and_no_value() {
+    let good = policy("x-one", "topsecret", 401);
+    let with = |key: &str, value: Value| {
+        let mut bad = good.clone();
+        bad[key] = value;
+        text(&bad)
+    };
+    let cut = good.to_string();
+    // Envoy hands it over as protobuf.
+    let object = json!({ "@type": "type.googleapis.com/google.protobuf.Struct", "value": good });
+    for (version, configuration, reason) in [
+        (NEWEST, Value::Null, "the configuration is missing"),
+        (OLDEST, Value::Null, "the configuration is missing"),
+        (NEWEST, string(""), "the configuration is missing"),
+        (NEWEST, string("topsecret"), "the configuration has the wrong type"),
+        (NEWEST, string(&cut[..cut.len() - 2]), "values is not followed by valid JSON"),
+        (NEWEST, object, "the configuration has the wrong type"),
+        (NEWEST, with("vaules", json!([])), "the configuration has an unknown key"),
+        (OLDEST, with("values", json!("topsecret")), "values has the wrong type"),
+        (NEWEST, with("deny", json!({ "status": 403.5 })), "deny.status has the wrong type"),
+        (NEWEST, with("values", json!(["topsecret", "topsecret"])), "values has a duplicate"),
+    ] {
+        let listener = plugin(Listener::new("one"), &configuration);
+        let error = run(version, &config(&[listener]), root()).expect_err(reason);
+        let error = format!("{error:#}");
+        assert!(error.contains(&format!(": {reason}")), "{version}: {error}\nand not: {reason}");
+        assert!(!error.contains("topsecret"), "{error}");
+    }
+}
+
+/// What clients of the gate that is replaced saw.
+#[derive(Default)]
+struct Load {
+    answers: AtomicU64,
+    closed: AtomicU64,
+    done: AtomicBool,
+}
+
+impl Load {
+    /// Asks with a value until done; each answer is one of these.
+    fn client(&self, port: u16, value: &str, allowed: &[u16]) {
+        let done = || self.done.load(Relaxed);
+        while !done() {
+            let Ok(mut connection) = Connection::open(port) else { continue };
+            for _ in (0..64).take_while(|_| !done()) {
+                match connection.send("GET", "/", &[(b"x-one", value.as_bytes())], b"") {
+                    Err(error) if error.is::<Closed>() => {
+                        self.closed.fetch_add(1, Relaxed);
+                        break;
+                    }
+                    response => {
+                        let answer = answer(&response.unwrap());
+                        assert!(allowed.contains(&answer), "{answer} for {value}");
+                        self.answers.fetch_add(1, Relaxed);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes the listeners to a file that Envoy watches.
+fn put(folder: &Path, changing: &Value, lasting: &Value) {
+    let gates = [("changing", changing), ("lasting", lasting)];
+    let listeners = gates.map(|(name, policy)| plugin(Listener::new(name), &doubles(policy)));
+    let mut all = config(&listeners)["static_resources"]["listeners"].take();
+    for listener in all.as_array_mut().unwrap() {
+        listener["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
+    }
+    let new = folder.join("lds.new");
+    fs::write(&new, json!({ "resources": all }).to_string()).unwrap();
+    fs::rename(new, folder.join("lds.yaml")).unwrap();
+}
+
+#[test]
+fn a_configuration_is_replaced_under_load_and_no_request_is_decided_wrongly() {
+    let folder = tempfile::tempdir().unwrap();
+    let gates = [policy("x-one", "zero", 410), policy("x-one", "one", 411)];
+    let lasting = policy("x-one", "lasting", 412);
+    put(folder.path(), &gates[0], &lasting);
+    let mut bootstrap = config(&[]);
+    bootstrap["node"] = json!({ "id": "a", "cluster": "a" });
+    let watched = json!({ "path": "lds.yaml", "watched_directory": { "path": "." } });
+    bootstrap["dynamic_resources"] = json!({ "lds_config": {
+        "path_config_source": watched, "resource_api_version": "V3",
+    } });
+    let envoy = run(NEWEST, &bootstrap, folder.path()).unwrap();
+    let (changing, other) = (envoy.port("changing").unwrap(), envoy.port("lasting").unwrap());
+    let load = Arc::new(Load::default());
+    let clients = [
+        (changing, "zero", vec![0, 411]),
+        (changing, "one", vec![0, 410]),
+        (changing, "lasting", vec![410, 411]),
+        (other, "lasting", vec![0]),
+        (other, "zero", vec![412]),
+    ];
+    let clients = clients.map(|(port, value, allowed)| {
+        let load = load.clone();
+        thread::spawn(move || load.client(port, value, &allowed))
+    });
+    let serves = |gate: usize| {
+        check(changing, &[("x-one", ["zero", "one"][gate])], 0);
+        check(changing, &[("x-one", ["one", "zero"][gate])], 410 + gate as u16);
+        check(changing, &[], 410 + gate as u16);
+        check(other, &[("x-one", "lasting")], 0);
+    };
+    let count = |name: &str| stat(&envoy, &format!("listener_manager.{name}"));
+    // Runs a change, and waits until the counter is that much higher and the clients have had answers.
+    let wait = |counter: &str, more: u64, change: &dyn Fn()| {
+        let (before, answers) = (count(counter), load.answers.load(Relaxed));
+        change();
+        let answered = || load.answers.load(Relaxed) >= answers + BETWEEN;
+        until(counter, || count(counter) == before + more && answered());
+    };
+    serves(0);
+    for swap in 1..=SWAPS {
+        let gate = (swap % 2) as usize;
+        wait("listener_create_success", WORKERS.into(), &|| {
+            put(folder.path(), &gates[gate], &lasting);
+        });
+        serves(gate);
+        if swap.is_multiple_of(10) {
+            // What is refused leaves the old one in place.
+            let bad = policy("x-one", "lasting", 600);
+            wait("lds.update_rejected", 1, &|| put(folder.path(), &bad, &lasting));
+            serves(gate);
+        }
+    }
+    load.done.store(true, Relaxed);
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    assert_eq!(virtual_machines(&envoy), expected(WORKERS.into()), "they share one");
+    let log = envoy.stop().unwrap();
+    assert!(log.contains(": deny.status is out of range"), "{log}");
+}
