@@ -93,6 +93,7 @@ pub struct Policy {
     #[serde(skip_serializing_if = "is_default")]
     pub secret: bool,
     /// What becomes of a header that a request has several times, if its first value does not decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub repeated: Option<Repeated>,
     /// Whether the header is taken off a request that passes.
     #[serde(default)]
@@ -115,7 +116,7 @@ pub struct Policy {
 }
 
 /// What becomes of a header that a request has several times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Repeated {
     /// It is no accepted value.
