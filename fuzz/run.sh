@@ -24,12 +24,12 @@ export CARGO_PROFILE_RELEASE_OPT_LEVEL=3 CARGO_PROFILE_RELEASE_LTO=false \
 
 # Without a sanitizer, so with the installed toolchain: the code under test has no `unsafe`, or runs in a
 # WebAssembly sandbox whose memory the target compares.
-for target in decision except policy module; do
+for target in decision except policy config module; do
   found=$PWD/../target/fuzz/corpus/$target
   mkdir -p "$found"
   printf '\n== fuzz %s\n' "$target"
   case $target in
-    module) runs=5000 ;;
+    config | module) runs=5000 ;;
     *) runs=50000 ;;
   esac
   cargo fuzz run --features libfuzzer --sanitizer none --target-dir ../target/fuzz \

@@ -2,11 +2,12 @@
 //! configurations that are refused, and one that is replaced under load.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 use std::thread;
+use std::time::Duration;
 
 use header_gate_cli::build::artifact;
 use header_gate_cli::build::variant::Variant;
@@ -29,11 +30,14 @@ fn policy(header: &str, value: &str, status: u16) -> Value {
 
 /// The plugin with this configuration, in the one virtual machine that all share.
 fn plugin(listener: Listener, configuration: &Value) -> Listener {
-    let file = artifact(root(), &Variant::config()).unwrap();
+    // Found once: it is verified each time.
+    static FILE: LazyLock<PathBuf> =
+        LazyLock::new(|| artifact(root(), &Variant::config()).unwrap());
+    let file = &*FILE;
     let code = json!({ "local": { "filename": file } });
     let vm = json!({ "vm_id": "shared", "runtime": "envoy.wasm.runtime.v8", "code": code });
     let own = json!({ "vm_config": vm, "configuration": configuration });
-    listener.wasm_with(&file, own.as_object().cloned().unwrap_or_else(Map::new))
+    listener.wasm_with(file, own.as_object().cloned().unwrap_or_else(Map::new))
 }
 
 /// A configuration as a text, which is how Istio and Envoy Gateway send it.
@@ -153,6 +157,8 @@ impl Load {
                         let answer = answer(&response.unwrap());
                         assert!(allowed.contains(&answer), "{answer} for {value}");
                         self.answers.fetch_add(1, Relaxed);
+                        // Envoy's main thread has work to do, too.
+                        thread::sleep(Duration::from_millis(2));
                     }
                 }
             }

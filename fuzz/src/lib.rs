@@ -2,6 +2,7 @@
 //!
 //! `cargo fuzz` runs them with libFuzzer; `tests/corpus.rs` runs them on the committed inputs.
 
+pub mod config;
 pub mod decision;
 pub mod except;
 pub mod module;
@@ -12,11 +13,12 @@ use std::path::Path;
 use arbitrary::{Arbitrary, Unstructured};
 
 /// The targets, by the names of their folders and programs.
-pub const TARGETS: [&str; 4] = ["decision", "except", "module", "policy"];
+pub const TARGETS: [&str; 5] = ["config", "decision", "except", "module", "policy"];
 
 /// Runs a target.
 pub fn run(target: &str, input: &[u8]) {
     match target {
+        "config" => _ = config::check(input),
         "decision" => decision::fuzz(input),
         "except" => except::fuzz(input),
         "module" => _ = module::live(input),

@@ -221,13 +221,25 @@ impl Policy {
         if clients.is_some_and(|clients| clients.iter().any(toml::Value::is_array)) {
             return check::refuse("client", "has an array, expected tables, `[[client]]`");
         }
-        let mut policy: Self = toml::from_str(text).map_err(|error| locate(text, error))?;
-        policy.header.make_ascii_lowercase();
-        if let Some(name) = &mut policy.client_header {
+        toml::from_str(text).map_err(|error| locate(text, error)).and_then(Self::normal)
+    }
+
+    /// Checks a policy from another format than TOML.
+    ///
+    /// # Errors
+    /// It is no policy, or breaks one of the rules.
+    pub fn of<'de>(from: impl Deserializer<'de>) -> Result<Self, String> {
+        Self::deserialize(from).map_err(|error| error.to_string()).and_then(Self::normal)
+    }
+
+    /// The policy with names in lower case, checked.
+    fn normal(mut self) -> Result<Self, String> {
+        self.header.make_ascii_lowercase();
+        if let Some(name) = &mut self.client_header {
             name.make_ascii_lowercase();
         }
-        check::check(&policy)?;
-        Ok(policy)
+        check::check(&self)?;
+        Ok(self)
     }
 
     /// The keys of the policy beyond what every front can do.
