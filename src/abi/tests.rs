@@ -5,6 +5,7 @@ use core::slice;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::*;
+use crate::abi_host::{CONTINUE, PAUSE};
 use crate::policy::{CLIENT_HEADER, PATHS, VALUES};
 
 /// What the host delivers: a status, and a value if there is one.
