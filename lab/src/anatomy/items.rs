@@ -183,13 +183,17 @@ impl Reader {
     }
 }
 
-/// `(i32 i32) -> i32`
+/// `i32×5 -> i32`
 fn signature(group: RecGroup) -> String {
-    let list =
-        |types: &[ValType]| types.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let list = |types: &[ValType]| match types {
+        [first, .., last] if types.iter().all(|kind| kind == first) => {
+            format!("{last}×{}", types.len())
+        }
+        _ => types.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+    };
     let types = group.into_types().map(|kind| match kind.composite_type.inner {
         CompositeInnerType::Func(function) => {
-            format!("({}) -> {}", list(function.params()), list(function.results()))
+            format!("{} -> {}", list(function.params()), list(function.results()))
         }
         other => format!("{other:?}"),
     });
