@@ -265,10 +265,10 @@ impl Store {
             number = number.saturating_mul(10).saturating_add(digit);
         }
         // The first byte that is no digit was passed, too.
-        let last = self.byte(self.reader.at - 1);
+        let behind = self.byte(self.reader.at - 1);
         let digits = self.reader.at - 1 - start;
         let mut is_number = digits > 0 && (self.byte(start) != b'0' || digits == 1);
-        if last == b'.' {
+        if behind == b'.' {
             is_number &= self.byte(self.reader.at) == b'0';
             while self.pass() == b'0' {}
         }

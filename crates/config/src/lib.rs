@@ -20,6 +20,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod check;
 pub mod fields;
 mod json;
 pub mod keys;

@@ -84,7 +84,7 @@ impl Store {
         for number in 0..self.count() {
             at = self.put_text(at, self.item(number).id());
         }
-        at = at + 7 & !7;
+        at = (at + 7) & !7;
         self.measure();
         let (keys, size) = (at, self.get(field::KEY) as u32);
         let slots = keys + size * self.count();
@@ -209,7 +209,7 @@ impl Store {
             (place, probes) = (place.wrapping_add(1), probes + 1);
         }
         self.fail_unless(probes <= PROBES, Reason::Memory);
-        let slot = u64::from(name - 8 * base) << 32 | u64::from(id.size() << 16 | number + 1);
+        let slot = u64::from(name - 8 * base) << 32 | u64::from(id.size() << 16 | (number + 1));
         self.put_word(8 * self.slot_at(base, place), slot);
         let most = self.get(field::PROBES).max(probes.into());
         self.set(field::PROBES, most);

@@ -2,6 +2,7 @@
 //!
 //! A policy is a tree of fixed depth: each of its tables is a function here.
 
+use crate::check::{TOKEN, VISIBLE};
 use crate::fields::{Denial, denial_field, is_owned, may_repeat};
 use crate::json::hexadecimal;
 use crate::keys;
@@ -48,67 +49,7 @@ impl Item {
     }
 }
 
-/// A set of ASCII characters, a bit for each.
-type Set = [u64; 2];
-
-const fn set(bytes: &[u8]) -> Set {
-    let (mut set, mut at) = ([0; 2], 0);
-    while at < bytes.len() {
-        set[bytes[at] as usize / 64] |= 1 << (bytes[at] % 64);
-        at += 1;
-    }
-    set
-}
-
-/// A field name and a method are tokens: RFC 9110, sections 5.1, 5.6.2 and 9.1.
-static TOKEN: Set =
-    set(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ!#$%&'*+-.^_`|~");
-/// A field value has no control bytes: RFC 9110, section 5.5.
-static VALUE: Set = [u64::MAX << 32 | 1 << b'\t', u64::MAX >> 1];
-/// Details are visible ASCII.
-static VISIBLE: Set = [u64::MAX << 33, u64::MAX >> 1];
-/// A path: unreserved characters (RFC 3986, section 2.3).
-static PATH: Set = set(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ/-._~");
-
 impl Store {
-    /// The place of a text of the configuration in a list, in any case if `folded`.
-    #[inline(never)]
-    pub(crate) fn place(&self, list: &str, text: Text, folded: bool) -> u8 {
-        keys::place(list, text.size(), |at| {
-            let byte = self.byte(text.at() + at);
-            if folded { byte.to_ascii_lowercase() } else { byte }
-        })
-    }
-
-    fn named(&self, text: Text) -> impl Fn(&str) -> bool {
-        move |list| self.place(list, text, true) != keys::NONE
-    }
-
-    /// Fails unless all bytes are in a set, or of a value beyond ASCII, and the size is between two.
-    #[inline(never)]
-    fn check(&mut self, text: Text, set: &'static Set, least: u32, most: u32) {
-        let (mut at, mut holds) = (text.at(), true);
-        while at < text.end() {
-            let byte = self.byte(at);
-            let is_in = set[usize::from(byte) / 64 % 2] >> (byte % 64) & 1 != 0;
-            holds &= if byte < 128 { is_in } else { core::ptr::eq(set, &raw const VALUE) };
-            at += 1;
-        }
-        self.fail_unless(holds, Reason::Character);
-        self.fail_unless(text.size() >= least, Reason::Empty);
-        self.fail_unless(text.size() <= most, Reason::Long);
-    }
-
-    /// Fails unless it is a field value: hosts strip whitespace around it.
-    #[inline(never)]
-    fn check_value(&mut self, text: Text, least: u32, most: u32) {
-        self.check(text, &VALUE, least, most);
-        let is_blank = |byte| byte == b' ' || byte == b'\t';
-        let (first, last) = (self.byte(text.at()), self.byte(text.end().wrapping_sub(1)));
-        let is_stripped = text.size() > 0 && (is_blank(first) || is_blank(last));
-        self.fail_unless(!is_stripped, Reason::Blank);
-    }
-
     /// Reads a whole configuration.
     pub(crate) fn read(&mut self) {
         let mut seen = 0;
@@ -252,26 +193,6 @@ impl Store {
         Text::new(list.at(), end + 1 - list.at())
     }
 
-    /// Fails if the last entry of a list is there twice. Of `every` entries, the first is compared; `folded`, in any case.
-    #[inline(never)]
-    fn check_entry(&mut self, list: Text, last: u32, every: u32, folded: bool) {
-        let (mut number, mut start, mut at, mut same) = (0, last, list.at(), true);
-        while at < last {
-            let (mut byte, mut own) = (self.byte(at), self.byte(start));
-            let is_end = byte <= PREFIX;
-            if folded {
-                (byte, own) = (byte.to_ascii_lowercase(), own.to_ascii_lowercase());
-            }
-            same &= byte == own;
-            (start, at) = (start + 1, at + 1);
-            if is_end {
-                let is_twice = same && number % every == 0;
-                self.fail_unless(!is_twice, Reason::Duplicate);
-                (number, start, same) = (number + 1, last, true);
-            }
-        }
-    }
-
     fn read_except(&mut self) {
         let mut seen = 0;
         self.open(b'{');
@@ -301,8 +222,8 @@ impl Store {
                 }
             } else {
                 self.fail_unless(sizes <= limits::PATHS as u32, Reason::Long);
-                let last = |back: u32| self.byte(string.end().wrapping_sub(back));
-                if string.size() > 1 && last(1) == b'*' && last(2) == b'/' {
+                let before_end = |back: u32| self.byte(string.end().wrapping_sub(back));
+                if string.size() > 1 && before_end(1) == b'*' && before_end(2) == b'/' {
                     ending = PREFIX;
                     string = Text::new(string.at(), string.size() - 1);
                 }
@@ -313,23 +234,6 @@ impl Store {
             self.check_entry(list, start, 1, false);
         }
         self.set(if methods { field::METHODS } else { field::PATHS }, list.0);
-    }
-
-    /// Fails unless a plain path can match: segments of unreserved characters, none empty but the last, and none that
-    /// begins with two dots or is one. A prefix comes without its `*`, and is not all paths.
-    fn check_path(&mut self, path: Text, ending: u8) {
-        self.check(path, &PATH, 1 + u32::from(ending), limits::PATHS as u32);
-        let mut holds = self.byte(path.at()) == b'/';
-        // What stands before a byte in its segment.
-        let (mut at, mut is_first, mut is_dot) = (path.at() + 1, true, false);
-        while at < path.end() {
-            let byte = self.byte(at);
-            holds &= if byte == b'/' { !is_first && !is_dot } else { !(is_dot && byte == b'.') };
-            is_dot = is_first && byte == b'.';
-            is_first = byte == b'/';
-            at += 1;
-        }
-        self.fail_unless(holds && !is_dot, Reason::Path);
     }
 
     fn read_deny(&mut self) {
@@ -440,22 +344,6 @@ impl Store {
             (self.reader.table, self.reader.key) = (table, key);
             self.fail(reason);
         }
-    }
-
-    /// Whether two texts of the configuration are the same: from the end, where names differ.
-    #[inline(never)]
-    pub(crate) fn is_same(&self, a: Text, b: Text) -> bool {
-        let mut left = a.size();
-        if left != b.size() {
-            return false;
-        }
-        while left > 0 {
-            left -= 1;
-            if self.byte(a.at() + left) != self.byte(b.at() + left) {
-                return false;
-            }
-        }
-        true
     }
 }
 

@@ -119,21 +119,7 @@ pub fn call(name: &str, guest: &mut dyn Guest, args: &[u64]) -> Result<Status> {
             state.asked.push((map, key));
             deliver(guest, reply, data, size)
         }
-        (SEND, &[status, details, details_size, body, body_size, headers, headers_size, grpc]) => {
-            let headers = pairs(&read(guest, headers, headers_size)?);
-            let response = LocalResponse {
-                status,
-                details: read(guest, details, details_size)?,
-                headers: headers.context("malformed header pairs")?,
-                body: read(guest, body, body_size)?,
-                grpc_status: grpc.cast_signed(),
-            };
-            let status = answer(guest)?;
-            if status == OK {
-                guest.state().response = Some(response);
-            }
-            Ok(status)
-        }
+        (SEND, &[..]) => send(guest, &args),
         (LOG, &[_level, message, size]) => {
             let line = String::from_utf8_lossy(&read(guest, message, size)?).into_owned();
             guest.state().log.push(line);
@@ -157,12 +143,8 @@ pub fn call(name: &str, guest: &mut dyn Guest, args: &[u64]) -> Result<Status> {
             Ok(status)
         }
         (BUFFER, &[buffer, start, length, data, size]) => {
-            let state = guest.state();
-            let (start, length) = (start as usize, length as usize);
-            let rest = state.configuration.get(start..).filter(|_| buffer == PLUGIN_CONFIGURATION);
-            let part = rest.map(|rest| &rest[..length.min(rest.len())]);
-            let reply = state.delivery.take().unwrap_or_else(|| Reply::honest(part));
-            deliver(guest, reply, data, size)
+            let part = (buffer, start as usize, length as usize);
+            configuration(guest, part, data, size)
         }
         (CONTEXT, &[context]) => {
             let lives = guest.state().roots.contains(&context);
@@ -174,6 +156,41 @@ pub fn call(name: &str, guest: &mut dyn Guest, args: &[u64]) -> Result<Status> {
         }
         _ => bail!("{name} has {} arguments", args.len()),
     }
+}
+
+/// Hands a part of the plugin's configuration over: the buffer, where the part begins, and its size.
+fn configuration(
+    guest: &mut dyn Guest,
+    (buffer, start, length): (u32, usize, usize),
+    data: u32,
+    size: u32,
+) -> Result<Status> {
+    let state = guest.state();
+    let rest = state.configuration.get(start..).filter(|_| buffer == PLUGIN_CONFIGURATION);
+    let part = rest.map(|rest| &rest[..length.min(rest.len())]);
+    let reply = state.delivery.take().unwrap_or_else(|| Reply::honest(part));
+    deliver(guest, reply, data, size)
+}
+
+/// Takes a local response.
+fn send(guest: &mut dyn Guest, args: &[u32]) -> Result<Status> {
+    let &[status, details, details_size, body, body_size, headers, headers_size, grpc] = args
+    else {
+        bail!("{SEND} has {} arguments", args.len());
+    };
+    let headers = pairs(&read(guest, headers, headers_size)?);
+    let response = LocalResponse {
+        status,
+        details: read(guest, details, details_size)?,
+        headers: headers.context("malformed header pairs")?,
+        body: read(guest, body, body_size)?,
+        grpc_status: grpc.cast_signed(),
+    };
+    let status = answer(guest)?;
+    if status == OK {
+        guest.state().response = Some(response);
+    }
+    Ok(status)
 }
 
 /// Defines a metric, and writes its number to `id`.

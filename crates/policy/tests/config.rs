@@ -301,11 +301,7 @@ fn a_refusal_names_the_place_the_key_and_the_reason() {
         ),
     ] {
         let line = refused(text.as_bytes());
-        assert_eq!(
-            line,
-            format!("header-gate: configuration refused at byte {expected}"),
-            "{text}"
-        );
+        assert!(line.ends_with(&format!(" refused at byte {expected}")), "{line}: {text}");
     }
 }
 
@@ -324,7 +320,6 @@ fn strings_are_those_of_json() {
         let taken = Gate::new().take(str::from_utf8(&text).unwrap());
         assert_eq!(taken.is_ok(), whole.is_ok(), "{}", text.escape_ascii());
     }
-    // Escapes and sequences that stand for no character.
     for bad in [
         &br#""\x""#[..],
         br#""\u12""#,
