@@ -29,6 +29,7 @@ mod denial;
 mod fields;
 
 use core::ffi::{CStr, c_char, c_void};
+use core::mem::MaybeUninit;
 use core::ptr;
 
 use crate::RULE;
@@ -76,6 +77,27 @@ extern "C" fn envoy_dynamic_module_on_http_filter_new(
     config
 }
 
+/// The client whose value this is.
+#[inline]
+fn find(bytes: &[u8]) -> Option<usize> {
+    let mut value = MaybeUninit::<Value<WORDS>>::uninit();
+    let mut scratch = MaybeUninit::<[u32; SCRATCH]>::uninit();
+    // SAFETY: the values are arrays of so many numbers, or are transparent. Volatile, so that the writes are not
+    // joined into a call of memset.
+    unsafe {
+        for word in 0..WORDS {
+            value.as_mut_ptr().cast::<u64>().add(word).write_volatile(0);
+        }
+        for number in 0..SCRATCH {
+            scratch.as_mut_ptr().cast::<u32>().add(number).write_volatile(0);
+        }
+    }
+    // SAFETY: all of their numbers have been written.
+    let (value, scratch) = unsafe { (value.assume_init_mut(), scratch.assume_init_mut()) };
+    value.fill(bytes);
+    RULE.find(value, scratch)
+}
+
 /// Decides a request when its headers have arrived.
 #[unsafe(no_mangle)]
 extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
@@ -87,9 +109,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
     let mut room = ROOM;
     let mut fields = Fields::of(request, &mut room);
     let is_expected = |size, count| RULE.accepts_size(size) && (!DENY_REPEATED || count == 1);
-    let client = fields
-        .value_of(FIELD, is_expected)
-        .and_then(|value| RULE.find(&Value::<WORDS>::of(value), &mut [0; SCRATCH]));
+    let client = fields.value_of(FIELD, is_expected).and_then(find);
     if let Some(client) = client {
         if (!REMOVE || abi::set(request, HEADER, Buffer::NONE)) && client::takes(request, client) {
             count::add(request, counters, crate::count::ALLOWED);

@@ -47,7 +47,7 @@ envoy-gateway/filter-order.yaml | http.cors | http.corse
 envoy-gateway/filter-order.yaml | filterOrder: | filtersOrder:
 envoy-gateway/native.yaml | kind: EnvoyProxy | kind: EnvoyProxi
 envoy-gateway/native.yaml | container: | containers:
-envoy-gateway/native.yaml | type: Kubernetes | type: Kubernets
+envoy-gateway/native.yaml | type: Kubernetes | type: Cluster
 envoy-gateway/native.yaml | targetRefs: | targetsRef:
 higress | failStrategy | failPolicy
 istio-cors | INSERT_BEFORE | INSERT_BEHIND

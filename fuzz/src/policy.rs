@@ -85,6 +85,7 @@ fn check_constants(policy: &Policy) {
             "GRPC_STATUS",
             text(&deny.grpc_status.map_or("-1".to_owned(), |status| status.to_string())),
         ),
+        ("DENY_REPEATED", text(&policy.repeated.is_some().to_string())),
         ("REMOVE", text(&policy.remove.to_string())),
         ("COUNT", text(&policy.count.to_string())),
         ("ENFORCE", text(&policy.enforce.to_string())),

@@ -32,6 +32,8 @@ enum What {
     Options,
     /// The same of each form of a gate, and of its rivals (5 minutes)
     Forms,
+    /// The same of the delivery of a value to a module (4 minutes)
+    Allocation,
     /// The same by the number of keys (10 minutes)
     Keys,
     /// Memory and start-up time with 32 workers (a minute)
@@ -49,6 +51,8 @@ pub fn run(root: &Path, options: &Options) -> Result<(Samples, bool)> {
         (What::Options, true) => instructions::measure_options(root, [1, 1], 50),
         (What::Forms, false) => instructions::measure_forms(root, [3, 3], 200),
         (What::Forms, true) => instructions::measure_forms(root, [1, 1], 50),
+        (What::Allocation, false) => instructions::measure_allocation(root, [3, 3], 200),
+        (What::Allocation, true) => instructions::measure_allocation(root, [1, 1], 50),
         (What::Keys, false) => keys::measure(root, 5, 100),
         (What::Keys, true) => keys::measure(root, 1, 20),
         (What::Workers, quick) => workers::measure(root, if quick { 1 } else { 31 }),

@@ -14,6 +14,7 @@ use crate::soak::{COUNTED, MEMORY};
 
 const COST: &str = "docs/cost.md";
 const CHOOSE: &str = "docs/choose.md";
+const UPSTREAM: &str = "docs/upstream.md";
 const ROBUSTNESS: &str = "docs/robustness.md";
 const INSTRUCTIONS: &str = "cost instructions";
 const KEYS: &str = "cost keys";
@@ -21,10 +22,11 @@ const KEYS: &str = "cost keys";
 type Draw = fn(&Samples) -> Result<String>;
 
 /// The tables: the command that takes the samples, the document, the table's name in the markers.
-const TABLES: [(&str, &str, &str, Draw); 9] = [
+const TABLES: [(&str, &str, &str, Draw); 10] = [
     (INSTRUCTIONS, COST, "filters", cost::filters),
     ("cost options", COST, "options", cost::options),
     ("cost forms", CHOOSE, "forms", cost::forms),
+    ("cost allocation", UPSTREAM, "allocation", cost::allocation),
     (KEYS, COST, "keys", keys::table),
     ("cost workers", COST, "workers", cost::workers),
     ("cost load", COST, "load", cost::load),
@@ -51,7 +53,7 @@ pub fn render(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     let lines = keys::picture(&Samples::read(root, KEYS)?)?;
     let mut files =
         vec![("docs/instructions.svg".into(), picture), ("docs/keys.svg".into(), lines)];
-    for document in [COST, CHOOSE, ROBUSTNESS] {
+    for document in [COST, CHOOSE, ROBUSTNESS, UPSTREAM] {
         let mut text = fs::read_to_string(root.join(document)).context(document)?;
         let mut last = "";
         for (command, _, name, draw) in TABLES.iter().filter(|(_, file, ..)| *file == document) {

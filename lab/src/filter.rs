@@ -67,6 +67,9 @@ pub const QUIET_BASELINE: &str = "SDK baseline without log lines";
 pub const NATIVE_FLOOR: &str = "native floor (hand-written C)";
 /// `benches/native/empty.c`, a dynamic module that lets every request pass.
 pub const NATIVE_EMPTY: &str = "dynamic module without a rule";
+/// `benches/ask.wat`, which asks for the header and for a missing one, and the same asking for the header twice.
+pub const ASK_OTHER: &str = "a module that asks for the header, then for a missing one";
+pub const ASK_AGAIN: &str = "a module that asks for the header twice";
 /// Envoy's native filter with the same rule, and a denial of its own.
 pub const RBAC: &str = "Envoy's RBAC filter";
 /// Envoy's native filter for keys of clients, with another denial of its own.
@@ -129,12 +132,14 @@ pub fn all(root: &Path, names: &[&'static str], plugin: Option<&Path>) -> Result
         let listener = Listener::new(name);
         let wasm = |module: &Path| listener.clone().wasm(module);
         let built = |variant: &Variant| anyhow::Ok(wasm(&build::artifact(root, variant)?));
-        let wat = |file| anyhow::Ok(wasm(&assemble(root, file)?));
+        let wat = |file| anyhow::Ok(wasm(&assemble(root, file, ["", ""])?));
         let own = policy.deny.status;
         let (listener, denial) = match (name, plugin) {
             (NO_FILTER, _) => (listener, UPSTREAM),
             (EMPTY, _) => (wat("empty")?, UPSTREAM),
             (FLOOR, _) => (wat("floor")?, own),
+            (ASK_OTHER, _) => (wat("ask")?, UPSTREAM),
+            (ASK_AGAIN, _) => (wasm(&assemble(root, "ask", ["other", "allow"])?), UPSTREAM),
             (RBAC, _) => (listener.filter(rivals::rbac(&policy)), 403),
             (API_KEY, _) => (listener.filter(rivals::api_key(&policy)), 401),
             (RBAC_COUNTED, _) => (listener.filter(rivals::rbac_counted(&policy)), 403),
@@ -238,11 +243,15 @@ pub fn compile(root: &Path, name: &str) -> Result<String> {
     Ok(name.to_owned())
 }
 
-/// Compiles `benches/NAME.wat` to a module.
-fn assemble(root: &Path, name: &str) -> Result<PathBuf> {
+/// Compiles `benches/NAME.wat`, with one text in place of another, to a module.
+fn assemble(root: &Path, name: &str, [from, to]: [&str; 2]) -> Result<PathBuf> {
     let source = root.join("benches").join(name).with_extension("wat");
-    let wasm = wat::parse_file(&source).with_context(|| format!("{}", source.display()))?;
-    let file = folder(root)?.join(name).with_extension("wasm");
+    let about = || source.display().to_string();
+    let text = fs::read_to_string(&source)
+        .with_context(about)?
+        .replace(&format!("\"{from}\""), &format!("\"{to}\""));
+    let wasm = wat::parse_str(&text).with_context(about)?;
+    let file = folder(root)?.join(format!("{name}{to}.wasm"));
     build::put(&file, &wasm)?;
     Ok(file)
 }

@@ -6,8 +6,8 @@ use header_gate_cli::root;
 use header_gate_lab::cost::tables::{CLAIMS, added, in_guest, ratio};
 use header_gate_lab::draw::render;
 use header_gate_lab::filter::{
-    API_KEY, LUA, MATCHER, NATIVE, NATIVE_MATCHER, NATIVE_ROUTE, OURS, PATHS, RBAC, RBAC_COUNTED,
-    ROUTE,
+    API_KEY, ASK_AGAIN, ASK_OTHER, LUA, MATCHER, NATIVE, NATIVE_EMPTY, NATIVE_FLOOR,
+    NATIVE_MATCHER, NATIVE_ROUTE, OURS, PATHS, RBAC, RBAC_COUNTED, ROUTE,
 };
 use header_gate_lab::samples::{Samples, median};
 use header_gate_lab::table::thousands;
@@ -43,8 +43,9 @@ fn the_documents_claim_no_less_than_the_samples_show() {
     for path in PATHS {
         let ours = added(OURS, path);
         assert!(added(API_KEY, path) < ours && added(RBAC, path) < ours, "{path}");
-        let (native, most) = (added(NATIVE, path), if path == PATHS[0] { 0.4 } else { 0.25 });
+        let (native, most) = (added(NATIVE, path), if path == PATHS[0] { 0.3 } else { 0.05 });
         assert!(native <= most * ours && native < added(RBAC, path), "{path}: {native}");
+        assert!(path == PATHS[0] || native < 0.5 * added(API_KEY, path), "{path}: {native}");
         assert_eq!(added(LUA, path) < ours, path != PATHS[2], "{path}");
         let part = in_guest(&samples, "filters", OURS, path).unwrap() / ours;
         assert!((0.005..0.015).contains(&part), "{path}: {part:.3} is not one in a hundred");
@@ -58,15 +59,46 @@ fn the_choice_of_a_form_is_what_the_samples_show() {
     let added = |filter, path| median(added(&samples, "forms", filter, path).unwrap());
     let allow = |filter| added(filter, PATHS[0]);
     assert!(allow(ROUTE).max(allow(NATIVE_ROUTE)) < allow(API_KEY));
-    assert!(allow(API_KEY) < allow(NATIVE) && allow(NATIVE) < allow(NATIVE_MATCHER));
+    let near = (allow(API_KEY) / allow(NATIVE) - 1.0).abs();
+    assert!(near < 0.1 && allow(NATIVE) < allow(NATIVE_MATCHER), "{near}");
+    assert!(allow(NATIVE) <= 1.05 * allow(NATIVE_FLOOR) && allow(NATIVE_EMPTY) < allow(NATIVE));
     assert!(allow(MATCHER) < 0.5 * allow(OURS) && allow(OURS) < allow(RBAC_COUNTED));
     for path in &PATHS[1..] {
         let denied = |filter| added(filter, path);
-        assert!(
-            denied(API_KEY) < denied(NATIVE) && denied(NATIVE) < denied(NATIVE_ROUTE),
-            "{path}"
-        );
-        assert!(denied(NATIVE_ROUTE) < denied(RBAC) && denied(OURS) < denied(ROUTE), "{path}");
+        assert!(denied(NATIVE) < 0.5 * denied(API_KEY), "{path}");
+        assert!(denied(NATIVE) < 0.05 * denied(OURS), "{path}");
+        assert!(denied(NATIVE) - denied(NATIVE_FLOOR) < 100.0, "{path}");
+        assert!(denied(API_KEY) < denied(NATIVE_ROUTE) && denied(OURS) < denied(ROUTE), "{path}");
+    }
+}
+
+/// The sentence of docs/upstream.md.
+#[test]
+fn a_delivery_costs_what_the_report_says() {
+    let samples = Samples::read(&root(), "cost allocation").unwrap();
+    let allow = |filter| median(added(&samples, "allocation", filter, PATHS[0]).unwrap());
+    let delivery = allow(ASK_AGAIN) - allow(ASK_OTHER);
+    assert!(delivery > 0.4 * allow(OURS), "{delivery}");
+    // The program prints 1,725,291 and 7,391,243 for a thousand allocations.
+    assert!((0.6..0.72).contains(&(5_666.0 / delivery)), "{delivery}");
+}
+
+/// The costs in the table of questions.
+#[test]
+fn each_form_to_choose_has_the_cost_of_the_samples() {
+    let samples = Samples::read(&root(), "cost forms").unwrap();
+    let text = fs::read_to_string(root().join("docs/choose.md")).unwrap();
+    for (how, filter) in [
+        ("`gate render api-key-auth`", API_KEY),
+        ("`./build.sh --features native`", NATIVE),
+        ("`gate render envoy-matcher`", MATCHER),
+        ("`gate render envoy-route`", ROUTE),
+        ("[deployment](deploy.md)", OURS),
+    ] {
+        let row = text.lines().find(|line| line.starts_with('|') && line.contains(how)).unwrap();
+        let added = |path| median(added(&samples, "forms", filter, path).unwrap());
+        let [allow, _, missing] = PATHS.map(added).map(thousands);
+        assert!(row.ends_with(&format!("| {allow} / {missing} |")), "{row}: {allow} / {missing}");
     }
 }
 

@@ -23,6 +23,12 @@ impl<const WORDS: usize> Value<WORDS> {
         Self { words }
     }
 
+    /// Makes no value the image of `bytes`.
+    #[inline]
+    pub fn fill(&mut self, bytes: &[u8]) {
+        write_image(&mut self.words, bytes);
+    }
+
     /// The size of the value.
     #[inline]
     #[must_use]

@@ -8,9 +8,9 @@ use header_gate_envoy::{NEWEST, install};
 
 use super::callgrind::{self, Callgrind, MODULES};
 use crate::filter::{
-    self, API_KEY, API_KEY_NAMED, BASELINE, Client, EMPTY, FLOOR, LOG, LUA, MATCHER, NATIVE,
-    NATIVE_EMPTY, NATIVE_FLOOR, NATIVE_MATCHER, NATIVE_ROUTE, NO_FILTER, OPTIONS, OURS,
-    QUIET_BASELINE, RBAC, RBAC_COUNTED, ROUTE, Request, SDK,
+    self, API_KEY, API_KEY_NAMED, ASK_AGAIN, ASK_OTHER, BASELINE, Client, EMPTY, FLOOR, LOG, LUA,
+    MATCHER, NATIVE, NATIVE_EMPTY, NATIVE_FLOOR, NATIVE_MATCHER, NATIVE_ROUTE, NO_FILTER, OPTIONS,
+    OURS, QUIET_BASELINE, RBAC, RBAC_COUNTED, ROUTE, Request, SDK,
 };
 use crate::samples::Samples;
 
@@ -64,6 +64,15 @@ pub fn measure_forms(root: &Path, repeated: [usize; 2], requests: u32) -> Result
         repeated,
         requests,
     )
+}
+
+/// What delivering a value costs, by two modules that differ in it alone.
+pub const ALLOCATION: &str = "allocation";
+pub const IN_ALLOCATION: [&str; 4] = [NO_FILTER, ASK_OTHER, ASK_AGAIN, OURS];
+
+/// Counts for the delivery of a value.
+pub fn measure_allocation(root: &Path, repeated: [usize; 2], requests: u32) -> Result<Samples> {
+    measure_in(root, "cost allocation", &[(ALLOCATION, &IN_ALLOCATION)], repeated, requests)
 }
 
 /// The plugin without and with each option of the policy, as many in one group as one Envoy can hold.

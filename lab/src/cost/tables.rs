@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use super::instructions::{
-    FILTERS, FORMS, FRONTS, IN_FORMS, IN_SDK_FORMS, SDK_FORMS, guest, option_groups,
+    ALLOCATION, FILTERS, FORMS, FRONTS, IN_ALLOCATION, IN_FORMS, IN_SDK_FORMS, SDK_FORMS, guest,
+    option_groups,
 };
 use super::{load, workers};
 use crate::chart::{self, Bar};
@@ -87,6 +88,11 @@ pub fn options(samples: &Samples) -> Result<String> {
 pub fn forms(samples: &Samples) -> Result<String> {
     let on_sdk = IN_SDK_FORMS[2..].iter().map(|&filter| (SDK_FORMS, filter));
     rows(samples, IN_FORMS[1..].iter().map(|&filter| (FORMS, filter)).chain(on_sdk))
+}
+
+/// What two modules add that differ in the delivery of a value, and the plugin.
+pub fn allocation(samples: &Samples) -> Result<String> {
+    rows(samples, IN_ALLOCATION[1..].iter().map(|&filter| (ALLOCATION, filter)))
 }
 
 /// The highest ratio that the documents claim, of what the plugin adds to what another filter adds.
