@@ -6,6 +6,7 @@ mod support;
 use std::fs;
 
 use header_gate_cli::build::variant::Variant;
+use header_gate_contract::{Contract, inspect};
 use header_gate_host::Place::{Allocated, At};
 use header_gate_host::Step::{Allocate, Call, Data, Size, Write};
 use header_gate_host::combinations::{HEADER, pairwise};
@@ -61,6 +62,17 @@ fn it_decides_and_answers_as_each_policy_says() {
         assert_eq!(vm.memory().len(), MEMORY);
         gate::decides(&mut vm, &policy).unwrap_or_else(|error| panic!("{error:#}: {policy:?}"));
     }
+}
+
+#[test]
+fn it_keeps_a_contract_of_its_own() {
+    let [config, default] =
+        [Variant::config(), Variant::default()].map(|variant| inspect(&module(&variant)).unwrap());
+    let contract = "config".parse().unwrap();
+    assert_eq!(config.violations(&contract), Vec::<String>::new());
+    assert!(!config.violations(&Contract::default()).is_empty());
+    let missing = default.violations(&contract);
+    assert!(missing.contains(&"missing export proxy_on_configure".to_owned()), "{missing:?}");
 }
 
 #[test]

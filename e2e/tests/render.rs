@@ -1,5 +1,6 @@
 //! What `gate render` prints: in Envoy in front of the gate, or in place of it, and by the schemas of Istio.
 
+use std::fs;
 use std::path::Path;
 use std::process::Output;
 
@@ -12,7 +13,7 @@ use header_gate_e2e::{error, native, policy, root, stdout};
 use header_gate_envoy::client::Connection;
 use header_gate_envoy::config::{Listener, config};
 use header_gate_envoy::{NEWEST, OLDEST};
-use header_gate_host::conformance;
+use header_gate_host::{conformance, gate};
 use header_gate_system::command;
 use serde_json::Value;
 
@@ -166,4 +167,26 @@ fn a_form_that_would_not_keep_the_policy_is_refused() {
     refused("envoy-route", "values = [\"ü\"]", &[], "only ASCII");
     refused("istio-matcher", values, &["--plugin", "none.wasm"], "--plugin none.wasm");
     refused("istio-matcher", values, &["--plugin", "policy.toml"], "is no WebAssembly module");
+}
+
+#[test]
+fn a_policy_is_rendered_as_the_configuration_of_a_wasmplugin() {
+    let manifest = stdout(render(&["istio-wasmplugin", "--config"]));
+    let [valid] = &validate(&[&manifest])[..] else { panic!("{manifest}") };
+    assert_eq!(valid.problems, Vec::<String>::new(), "{manifest}");
+    let configuration = json(&manifest)["spec"]["pluginConfig"].take();
+    let module = fs::read(artifact(root(), &Variant::config()).unwrap()).unwrap();
+    let own = policy(&Variant::default());
+    gate::check_configured(&module, &own, &configuration.to_string()).unwrap();
+    // Digests are shown, and values only if that is asked for.
+    let folder = tempfile::tempdir().unwrap();
+    let (secret, digests) = ("policies/api-key.toml", folder.path().join("digests.toml"));
+    let client = format!("[[client]]\nid = \"a\"\nsha256 = \"{:064}\"", 7);
+    fs::write(&digests, format!("header = \"a\"\n{client}\n[deny]\nstatus = 403")).unwrap();
+    let refused = error(&render(&["istio-wasmplugin", "--config", "--policy", secret]));
+    assert!(refused.contains("--with-secrets"), "{refused}");
+    let shown = render(&["istio-wasmplugin", "--config", "--policy", digests.to_str().unwrap()]);
+    assert!(stdout(shown).contains("sha256"));
+    let refused = error(&render(&["istio-wasmplugin"]));
+    assert!(refused.contains("--config goes with istio-wasmplugin"), "{refused}");
 }

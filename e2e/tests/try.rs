@@ -12,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 use header_gate_cli::build::artifact;
 use header_gate_cli::build::variant::Variant;
 use header_gate_e2e::gateway::failure;
-use header_gate_e2e::{policy, root, until};
+use header_gate_e2e::{policy, root, stdout, until};
 use tempfile::TempDir;
 
 const PORTS: [&str; 3] = ["--port", "--admin-port", "--upstream-port"];
@@ -173,4 +173,13 @@ fn the_plugin_of_another_policy_fails_the_check() {
     for part in ["contradicts policy.toml", "without `allow`, 401;", "teapot"] {
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[test]
+fn a_policy_from_a_file_is_tried_as_the_configuration() {
+    let mut run = Try::with(&artifact(root(), &Variant::config()).unwrap());
+    run.command.args(["--config", "policies/maintenance.toml"]).current_dir(root());
+    let output = run.once();
+    let text = stdout(output);
+    assert!(text.contains("ok: 503 as policies/maintenance.toml says, 418 from"), "{text}");
 }

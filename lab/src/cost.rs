@@ -34,6 +34,8 @@ enum What {
     Forms,
     /// The same of the delivery of a value to a module (4 minutes)
     Allocation,
+    /// The same of a policy from configuration (2 minutes)
+    Config,
     /// The same by the number of keys (10 minutes)
     Keys,
     /// Memory and start-up time with 32 workers (a minute)
@@ -53,6 +55,8 @@ pub fn run(root: &Path, options: &Options) -> Result<(Samples, bool)> {
         (What::Forms, true) => instructions::measure_forms(root, [1, 1], 50),
         (What::Allocation, false) => instructions::measure_allocation(root, [3, 3], 200),
         (What::Allocation, true) => instructions::measure_allocation(root, [1, 1], 50),
+        (What::Config, false) => instructions::measure_configured(root, [3, 3], 200),
+        (What::Config, true) => instructions::measure_configured(root, [1, 1], 50),
         (What::Keys, false) => keys::measure(root, 5, 100),
         (What::Keys, true) => keys::measure(root, 1, 20),
         (What::Workers, quick) => workers::measure(root, if quick { 1 } else { 31 }),

@@ -17,6 +17,7 @@ use header_gate_envoy::{
 };
 use header_gate_policy::Policy;
 use header_gate_system::command::{ask, on_path};
+use serde_json::json;
 
 /// No filter: what the others are compared with.
 pub const NO_FILTER: &str = "no filter";
@@ -26,6 +27,8 @@ pub const OURS: &str = "header-gate";
 pub const LOG: &str = "header-gate, feature log";
 /// The plugin with feature `sdk`.
 pub const SDK: &str = "header-gate, feature sdk";
+/// The module whose policy comes from configuration.
+pub const CONFIG: &str = "header-gate, feature config";
 /// The native gate.
 pub const NATIVE: &str = "header-gate, native";
 /// The plugin with an option of the policy: its name, and its file in `policies/options/`.
@@ -159,6 +162,7 @@ pub fn all(root: &Path, names: &[&'static str], plugin: Option<&Path>) -> Result
             }
             (NATIVE_EMPTY, _) => (listener.native(&compile(root, "empty")?), UPSTREAM),
             (NATIVE_FLOOR, _) => (listener.native(&compile(root, "floor")?), own),
+            (CONFIG, _) => (configured(listener, root, &policy)?, own),
             (LOG, _) => (built(&Variant::log())?, own),
             (SDK, _) => (built(&Variant::sdk())?, own),
             (BASELINE, _) => (built(&Variant::baseline())?, own),
@@ -201,6 +205,14 @@ pub fn of_keys(
         Ok(Filter { name, listener, denial })
     };
     names.iter().map(filter).collect()
+}
+
+/// The module of feature `config` with the policy as its configuration.
+fn configured(listener: Listener, root: &Path, policy: &Policy) -> Result<Listener> {
+    let api = "type.googleapis.com/google.protobuf.StringValue";
+    let text = json!({ "@type": api, "value": serde_json::to_string(policy)? });
+    let plugin = [("configuration".to_owned(), text)].into_iter().collect();
+    Ok(listener.wasm_with(&build::artifact(root, &Variant::config())?, plugin))
 }
 
 /// The folder of what is made here.

@@ -6,7 +6,7 @@ use header_gate_cli::root;
 use header_gate_lab::cost::tables::{CLAIMS, added, in_guest, ratio};
 use header_gate_lab::draw::render;
 use header_gate_lab::filter::{
-    API_KEY, ASK_AGAIN, ASK_OTHER, LUA, MATCHER, NATIVE, NATIVE_EMPTY, NATIVE_FLOOR,
+    API_KEY, ASK_AGAIN, ASK_OTHER, CONFIG, LUA, MATCHER, NATIVE, NATIVE_EMPTY, NATIVE_FLOOR,
     NATIVE_MATCHER, NATIVE_ROUTE, OURS, PATHS, RBAC, RBAC_COUNTED, ROUTE,
 };
 use header_gate_lab::samples::{Samples, median};
@@ -99,6 +99,16 @@ fn each_form_to_choose_has_the_cost_of_the_samples() {
         let added = |path| median(added(&samples, "forms", filter, path).unwrap());
         let [allow, _, missing] = PATHS.map(added).map(thousands);
         assert!(row.ends_with(&format!("| {allow} / {missing} |")), "{row}: {allow} / {missing}");
+    }
+}
+
+/// A policy from configuration costs at most a tenth more.
+#[test]
+fn a_policy_from_configuration_costs_little_more() {
+    let samples = Samples::read(&root(), "cost config").unwrap();
+    for path in PATHS {
+        let added = |filter| median(added(&samples, "config", filter, path).unwrap());
+        assert!(added(CONFIG) <= 1.1 * added(OURS), "{path}");
     }
 }
 

@@ -15,6 +15,8 @@ mod tests;
 
 pub use contract::Contract;
 pub use functions::Function;
+/// What a configuration may have that the module of contract `config` reads.
+pub use header_gate_config::limits;
 pub use library::Library;
 pub use module::{Bound, Item, Pages, Properties, beyond_mvp, inspect};
 

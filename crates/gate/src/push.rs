@@ -10,6 +10,7 @@ use std::path::{self, Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use header_gate_contract::{Contract, inspect};
+use header_gate_host::gate;
 use header_gate_policy::Policy;
 use tempfile::NamedTempFile;
 
@@ -118,7 +119,12 @@ fn read_plugin(file: &Path, policy: &Policy, policy_file: &Path, held: bool) -> 
     let properties = inspect(&wasm).with_context(|| format!("{plugin} is not a plugin"))?;
     let log = properties.imports.iter().any(|import| import.name == "env.proxy_log");
     let nginx = properties.exports.iter().any(|export| export.name == "proxy_on_done");
-    let contract = Contract { nginx, ..Contract::of(policy, log) };
+    let configured = properties.imports.iter().any(|i| i.name == "env.proxy_get_buffer_bytes");
+    let contract = if configured {
+        Contract::configured()
+    } else {
+        Contract { nginx, ..Contract::of(policy, log) }
+    };
     let violations = properties.violations(&contract);
     if let (Some(first), true) = (violations.first(), held) {
         let more = match violations.len() - 1 {
@@ -127,7 +133,12 @@ fn read_plugin(file: &Path, policy: &Policy, policy_file: &Path, held: bool) -> 
         };
         bail!("{plugin} breaks its contract: {first}{more}; --no-contract pushes it nevertheless");
     }
-    header_gate_host::gate::check(&wasm, policy).with_context(|| {
+    let decides = if configured {
+        gate::check_configured(&wasm, policy, &serde_json::to_string(policy)?)
+    } else {
+        gate::check(&wasm, policy)
+    };
+    decides.with_context(|| {
         format!("{plugin} contradicts {policy_file} (--policy FILE names another policy)")
     })?;
     Ok(wasm)

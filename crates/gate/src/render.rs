@@ -27,6 +27,9 @@ pub struct Options {
     /// The module, which istio-matcher contains and envoy-matcher names
     #[arg(long, value_name = "FILE", default_value = "plugin.wasm")]
     plugin: PathBuf,
+    /// With istio-wasmplugin: for a module of `--features config`, which has no policy of its own
+    #[arg(long)]
+    config: bool,
     /// Print values although they are secret
     #[arg(long)]
     with_secrets: bool,
@@ -40,6 +43,8 @@ pub enum Kind {
     EnvoyRoute,
     /// Fast lane: an EnvoyFilter with the filter of envoy-matcher, which contains the module
     IstioMatcher,
+    /// The gate with --config: a `WasmPlugin` with the policy as its configuration
+    IstioWasmplugin,
     /// Fallback: Envoy's RBAC filter with the same rule
     EnvoyNet,
     /// Fallback: an `AuthorizationPolicy` with the same rule
@@ -59,6 +64,9 @@ impl Kind {
     /// Refuses a policy that this form would not keep.
     fn check(self, policy: &Policy) -> Result<(), String> {
         let no = |key: &str, reason: &str| Err(format!("`{key}`: {}: {reason}", self.name()));
+        if self == Self::IstioWasmplugin {
+            return Ok(());
+        }
         if policy.is_hashed() {
             return no("client.sha256", "this form compares values, and the policy has a digest");
         }
@@ -101,6 +109,7 @@ impl Kind {
             Self::EnvoyMatcher => envoy::matcher(policy, envoy::wasm(plugin()?)),
             Self::EnvoyRoute => envoy::route(policy)?,
             Self::IstioMatcher => istio::matcher(envoy::matcher(policy, envoy::wasm(plugin()?))),
+            Self::IstioWasmplugin => istio::wasmplugin(policy)?,
             Self::EnvoyNet => envoy::rbac(policy),
             Self::IstioNet => istio::net(policy),
             Self::ApiKeyAuth => envoy::api_key_auth(policy),
@@ -119,10 +128,14 @@ pub fn fast_lane(policy: &Policy, filter: Value) -> Result<Value> {
 
 /// Runs `gate render`.
 pub fn run(options: Options) -> Result<()> {
-    let Options { kind, policy: file, plugin, with_secrets } = options;
+    let Options { kind, policy: file, plugin, config, with_secrets } = options;
+    let is_wasmplugin = kind == Kind::IstioWasmplugin;
+    ensure!(config == is_wasmplugin, "--config goes with istio-wasmplugin, and with nothing else");
     let policy = Policy::read(&file)?;
     let place = file.display();
-    if policy.is_secret() && !with_secrets {
+    // Digests are no secrets.
+    let has_values = policy.secret || !policy.accepted().is_empty();
+    if policy.is_secret() && (has_values || !is_wasmplugin) && !with_secrets {
         bail!("{place}: the values are secret; --with-secrets prints them");
     }
     let module = || {

@@ -51,14 +51,19 @@ pub struct Options {
     /// The native gate instead, for Envoy 1.38 or newer
     #[arg(long, conflicts_with = "plugin")]
     native: bool,
+    /// The module of `--features config` instead, with the policy in this file as its configuration
+    #[arg(long, value_name = "FILE", conflicts_with = "native")]
+    config: Option<PathBuf>,
 }
 
 /// Runs `gate try`. Nothing is left running.
 pub fn run(options: Options) -> Result<()> {
     let mut out = io::stdout().lock();
     let root = crate::checkout()?;
-    let policy = Policy::read(&root.join("policy.toml"))?;
-    let (envoy, httpbin) = start(&root, &options)?;
+    let named = options.config.clone();
+    let policy = Policy::read(named.as_ref().unwrap_or(&root.join("policy.toml")))?;
+    let named = named.map_or("policy.toml".to_owned(), |file| file.display().to_string());
+    let (envoy, httpbin) = start(&root, &options, &policy)?;
     // Envoy's log is shown from here on.
     let mut log = envoy.open_log()?;
     io::copy(&mut log, &mut io::sink())?;
@@ -67,7 +72,7 @@ pub fn run(options: Options) -> Result<()> {
     answers.check()?;
     if options.once {
         let (denied, passed) = (answers.denied.status, answers.passed.status);
-        writeln!(out, "ok: {denied} as policy.toml says, {passed} from httpbin with the header")?;
+        writeln!(out, "ok: {denied} as {named} says, {passed} from httpbin with the header")?;
         return Ok(());
     }
     answers.suggest(envoy.admin_port(), &mut out)?;
@@ -81,11 +86,11 @@ pub fn run(options: Options) -> Result<()> {
 }
 
 /// Starts httpbin, and Envoy with the plugin.
-fn start(root: &Path, options: &Options) -> Result<(Envoy, Httpbin)> {
+fn start(root: &Path, options: &Options, policy: &Policy) -> Result<(Envoy, Httpbin)> {
     check_ports(options)?;
     let plugin = match &options.plugin {
         Some(file) => path::absolute(file)?,
-        None => built(root, options.native)?,
+        None => built(root, options)?,
     };
     let about = || format!("cannot read the plugin {}", plugin.display());
     let size = fs::metadata(&plugin).with_context(about)?.len();
@@ -95,7 +100,8 @@ fn start(root: &Path, options: &Options) -> Result<(Envoy, Httpbin)> {
     };
     ensure!(binary.is_file(), "ENVOY names {}, which is not a file", binary.display());
     let httpbin = Httpbin::start(root, options.upstream_port)?;
-    let config = config(root, options, &plugin, httpbin.port)?;
+    let configuration = options.config.is_some().then(|| serde_json::to_string(policy));
+    let config = config(root, options, &plugin, httpbin.port, configuration.transpose()?)?;
     eprintln!("gate: starting Envoy with {} ({size} bytes) ...", plugin.display());
     let mut command = Command::new(binary);
     command.env(DYNAMIC_MODULES, plugin.parent().unwrap_or(root));
@@ -104,11 +110,13 @@ fn start(root: &Path, options: &Options) -> Result<(Envoy, Httpbin)> {
 }
 
 /// The plugin, or the native gate, built with policy.toml.
-fn built(root: &Path, native: bool) -> Result<PathBuf> {
-    let name = if native { native::file_name(None) } else { Variant::default().file_name() };
+fn built(root: &Path, options: &Options) -> Result<PathBuf> {
+    let is_configured = options.config.is_some();
+    let variant = if is_configured { Variant::config() } else { Variant::default() };
+    let name = if options.native { native::file_name(None) } else { variant.file_name() };
     eprintln!("gate: building {name} ...");
-    if !native {
-        return build::artifact(root, &Variant::default());
+    if !options.native {
+        return build::artifact(root, &variant);
     }
     let (library, _) = native::build(root, &root.join("policy.toml"), None)?;
     let file = root.join("target/native").join(name);
@@ -134,7 +142,13 @@ fn check_ports(options: &Options) -> Result<()> {
 }
 
 /// deploy/envoy.yaml or deploy/envoy-native.yaml with the ports and the plugin of this run.
-fn config(root: &Path, options: &Options, plugin: &Path, upstream: u16) -> Result<String> {
+fn config(
+    root: &Path,
+    options: &Options,
+    plugin: &Path,
+    upstream: u16,
+    configuration: Option<String>,
+) -> Result<String> {
     let name = if options.native { "envoy-native.yaml" } else { "envoy.yaml" };
     let file = root.join("deploy").join(name);
     let mut config =
@@ -148,7 +162,14 @@ fn config(root: &Path, options: &Options, plugin: &Path, upstream: u16) -> Resul
         ("port_value: 10000 ", format!("port_value: {} ", options.port)),
         ("port_value: 8000 ", format!("port_value: {upstream} ")),
     ];
-    for (ours, here) in ports.into_iter().chain((!options.native).then_some(plugin)) {
+    let configured = configuration.map(|text| {
+        let api = "type.googleapis.com/google.protobuf.StringValue";
+        let value = serde_json::json!({ "@type": api, "value": text });
+        let closed = "failure_policy: FAIL_CLOSED\n";
+        (closed, format!("{closed}{:24}configuration: {value}\n", ""))
+    });
+    let plugin = (!options.native).then_some(plugin);
+    for (ours, here) in ports.into_iter().chain(plugin).chain(configured) {
         let times = config.matches(ours).count();
         ensure!(times == 1, "{} has {ours:?} {times} times, not once", file.display());
         config = config.replace(ours, &here);

@@ -13,7 +13,8 @@ pub struct Options {
     /// The module
     file: PathBuf,
     /// Also fail unless the module keeps to a contract: abi (the default front), with any of +log,
-    /// +nginx (features), +dry-run, +remove, +replace (client_header), +count (keys of the policy), +pages=N (memory)
+    /// +nginx (features), +dry-run, +remove, +replace (client_header), +count (keys of the policy), +pages=N (memory); or
+    /// config (feature config)
     #[arg(long, value_name = "NAME")]
     contract: Option<Contract>,
     /// Print JSON

@@ -17,6 +17,12 @@ pub fn check(wasm: &[u8], policy: &Policy) -> Result<()> {
     decides(&mut vm, policy)
 }
 
+/// Checks that the module in `wasm` is a gate with this policy once it has this configuration.
+pub fn check_configured(wasm: &[u8], policy: &Policy, configuration: &str) -> Result<()> {
+    let plugin = Plugin::new(wasm).map_err(|error| anyhow!("{}", error.root_cause()))?;
+    decides(&mut plugin.start_configured(configuration.as_bytes())?, policy)
+}
+
 /// Checks that a virtual machine decides and answers as the policy says.
 pub fn decides(vm: &mut Vm, policy: &Policy) -> Result<()> {
     let accepted = policy.accepted();

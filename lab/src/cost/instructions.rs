@@ -8,9 +8,9 @@ use header_gate_envoy::{NEWEST, install};
 
 use super::callgrind::{self, Callgrind, MODULES};
 use crate::filter::{
-    self, API_KEY, API_KEY_NAMED, ASK_AGAIN, ASK_OTHER, BASELINE, Client, EMPTY, FLOOR, LOG, LUA,
-    MATCHER, NATIVE, NATIVE_EMPTY, NATIVE_FLOOR, NATIVE_MATCHER, NATIVE_ROUTE, NO_FILTER, OPTIONS,
-    OURS, QUIET_BASELINE, RBAC, RBAC_COUNTED, ROUTE, Request, SDK,
+    self, API_KEY, API_KEY_NAMED, ASK_AGAIN, ASK_OTHER, BASELINE, CONFIG, Client, EMPTY, FLOOR,
+    LOG, LUA, MATCHER, NATIVE, NATIVE_EMPTY, NATIVE_FLOOR, NATIVE_MATCHER, NATIVE_ROUTE, NO_FILTER,
+    OPTIONS, OURS, QUIET_BASELINE, RBAC, RBAC_COUNTED, ROUTE, Request, SDK,
 };
 use crate::samples::Samples;
 
@@ -73,6 +73,15 @@ pub const IN_ALLOCATION: [&str; 4] = [NO_FILTER, ASK_OTHER, ASK_AGAIN, OURS];
 /// Counts for the delivery of a value.
 pub fn measure_allocation(root: &Path, repeated: [usize; 2], requests: u32) -> Result<Samples> {
     measure_in(root, "cost allocation", &[(ALLOCATION, &IN_ALLOCATION)], repeated, requests)
+}
+
+/// The default build, and the one whose policy comes from configuration.
+pub const CONFIGURED: &str = "config";
+pub const IN_CONFIGURED: [&str; 3] = [NO_FILTER, OURS, CONFIG];
+
+/// Counts for both.
+pub fn measure_configured(root: &Path, repeated: [usize; 2], requests: u32) -> Result<Samples> {
+    measure_in(root, "cost config", &[(CONFIGURED, &IN_CONFIGURED)], repeated, requests)
 }
 
 /// The plugin without and with each option of the policy, as many in one group as one Envoy can hold.

@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::instructions::{
-    ALLOCATION, FILTERS, FORMS, FRONTS, IN_ALLOCATION, IN_FORMS, IN_SDK_FORMS, SDK_FORMS, guest,
-    option_groups,
+    ALLOCATION, CONFIGURED, FILTERS, FORMS, FRONTS, IN_ALLOCATION, IN_CONFIGURED, IN_FORMS,
+    IN_SDK_FORMS, SDK_FORMS, guest, option_groups,
 };
 use super::{load, workers};
 use crate::chart::{self, Bar};
@@ -93,6 +93,11 @@ pub fn forms(samples: &Samples) -> Result<String> {
 /// What two modules add that differ in the delivery of a value, and the plugin.
 pub fn allocation(samples: &Samples) -> Result<String> {
     rows(samples, IN_ALLOCATION[1..].iter().map(|&filter| (ALLOCATION, filter)))
+}
+
+/// What the policy from configuration adds, and the plugin otherwise.
+pub fn configured(samples: &Samples) -> Result<String> {
+    rows(samples, IN_CONFIGURED[1..].iter().map(|&filter| (CONFIGURED, filter)))
 }
 
 /// The highest ratio that the documents claim, of what the plugin adds to what another filter adds.

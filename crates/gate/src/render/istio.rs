@@ -1,7 +1,9 @@
 //! Resources of Istio.
 
+use anyhow::{Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use header_gate_contract::limits;
 use header_gate_policy::Policy;
 use serde_json::{Value, json};
 
@@ -34,6 +36,35 @@ pub fn matcher(filter: Value) -> Value {
         "metadata": { "name": FILTER, "namespace": NAMESPACE },
         "spec": { "workloadSelector": { "labels": labels() }, "configPatches": [patch] },
     })
+}
+
+/// The gate as a `WasmPlugin` whose configuration is the policy.
+///
+/// # Errors
+/// The policy has more than a configuration may have.
+pub fn wasmplugin(policy: &Policy) -> Result<Value> {
+    let configuration = serde_json::to_value(policy)?;
+    let (size, clients) = (configuration.to_string().len(), policy.client.len());
+    let fits = size <= limits::TEXT && clients <= limits::ITEMS;
+    ensure!(
+        fits,
+        "{clients} clients, {size} bytes: a configuration has at most {} clients and {} bytes",
+        limits::ITEMS,
+        limits::TEXT
+    );
+    Ok(json!({
+        "apiVersion": "extensions.istio.io/v1alpha1",
+        "kind": "WasmPlugin",
+        "metadata": { "name": FILTER, "namespace": NAMESPACE },
+        "spec": {
+            "selector": { "matchLabels": labels() },
+            "url": "oci://registry.example.com/header-gate:unpinned",
+            "imagePullPolicy": "IfNotPresent",
+            "phase": "AUTHN",
+            "failStrategy": "FAIL_CLOSE",
+            "pluginConfig": configuration,
+        },
+    }))
 }
 
 /// The fallback. It is a DENY policy because another ALLOW policy could not widen it.
