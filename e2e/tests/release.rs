@@ -75,7 +75,9 @@ fn two_runs_give_the_same_files_and_a_registry_has_what_they_are() {
         }
     }
     assert_eq!(lines.next(), None);
-    for tag in [VERSION, "latest", "latest-artifact", "log", &format!("{VERSION}-production")] {
+    for tag in
+        [VERSION, "latest", "latest-artifact", "log", "config", &format!("{VERSION}-production")]
+    {
         assert!(tags.iter().any(|other| other == tag), "{tag}");
     }
     sums(&first, &files);

@@ -113,7 +113,8 @@ impl Variant {
     pub fn released(root: &Path) -> Result<Vec<Self>> {
         let options = Self::options(root)?;
         let mut all = Self::all(root)?;
-        all.retain(|variant| variant.front == Front::Abi && !options.contains(variant));
+        let has_contract = |front| matches!(front, Front::Abi | Front::Config);
+        all.retain(|variant| has_contract(variant.front) && !options.contains(variant));
         Ok(all)
     }
 
@@ -218,7 +219,7 @@ impl Variant {
 
     /// Whether it links Rust's standard library.
     pub(super) fn needs_std(&self) -> bool {
-        matches!(self.front, Front::Sdk | Front::Baseline)
+        self.front == Front::Sdk || self.is_baseline()
     }
 
     /// Whether it reads its policy from the plugin's configuration.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use header_gate_contract::inspect;
+use header_gate_host::gate;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -29,7 +30,12 @@ pub fn gather(root: &Path, variants: &[Variant], more: &[PathBuf], folder: &Path
     for variant in variants {
         eprintln!("gate: building {}", variant.name());
         let wasm = fs::read(build::artifact(root, variant)?)?;
-        header_gate_host::gate::check(&wasm, &variant.policy(root)?)?;
+        let policy = variant.policy(root)?;
+        if variant.is_configured() {
+            gate::check_configured(&wasm, &policy, &serde_json::to_string(&policy)?)?;
+        } else {
+            gate::check(&wasm, &policy)?;
+        }
         let contract = variant.contract(root)?.context("a released module has a contract")?;
         let properties = inspect(&wasm)?;
         let violations = properties.violations(&contract);
