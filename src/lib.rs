@@ -26,7 +26,10 @@
 //! | `client.rs` | the names of clients |
 //! | `count.rs` | the counters |
 //! | `except.rs` | requests that pass without the header; pure and safe |
-//! | `abi.rs` | the default front: the ABI itself; with `native.rs`, all `unsafe` code |
+//! | `decide.rs` | the order in which a request is decided; pure and safe |
+//! | `abi.rs` | the default front: the ABI itself |
+//! | `abi_config.rs` | feature `config`: the same ABI, with a policy from the plugin's configuration |
+//! | `abi_host.rs` | the host's functions, for both |
 //! | `nginx.rs` | feature `nginx`: callbacks that nginx and APISIX call in any case |
 //! | `sdk.rs` | feature `sdk`: the same rule behind the `proxy-wasm` SDK |
 //! | `native.rs` | feature `native`: the same rule behind Envoy's ABI for dynamic modules |
