@@ -15,7 +15,8 @@ fn main() {
     println!("cargo::rerun-if-env-changed=HEADER_GATE_POLICY");
     println!("cargo::rustc-check-cfg=cfg(policy, values(\"count\"))");
     println!("cargo::rerun-if-changed={}", file.display());
-    let native = env::var_os("CARGO_FEATURE_NATIVE").is_some();
+    let is_wasm = env::var("CARGO_CFG_TARGET_FAMILY").as_deref() == Ok("wasm");
+    let native = !is_wasm && env::var_os("CARGO_FEATURE_NATIVE").is_some();
     let mut pages = 1;
     let checked = Policy::read(&file).and_then(|policy| {
         if !native {
@@ -38,9 +39,7 @@ fn main() {
     // Memory that never grows. No stack: nothing in the ABI front needs one, and `gate build`
     // checks that. Data starts at 4: no static has the null address, and most addresses still take one
     // byte in an instruction.
-    if env::var("CARGO_CFG_TARGET_FAMILY").as_deref() == Ok("wasm")
-        && env::var_os("CARGO_FEATURE_SDK").is_none()
-    {
+    if is_wasm && env::var_os("CARGO_FEATURE_SDK").is_none() {
         // The reader of configurations needs a stack; a request does not. It lies before all data.
         let is_configured = env::var_os("CARGO_FEATURE_CONFIG").is_some();
         let (pages, stack, base) =

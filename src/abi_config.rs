@@ -18,7 +18,7 @@ use core::ptr;
 use header_gate_config::{NONE, Reason, Store, flag, limits};
 
 use crate::abi_host::{
-    COUNTER, OK, PAUSE, REFUSED, proxy_define_metric, proxy_send_local_response,
+    COUNTER, OK, PAUSE, REFUSED, UNDEFINED, proxy_define_metric, proxy_send_local_response,
 };
 use crate::count::{COUNTERS, NAMES};
 use crate::decide::decide;
@@ -210,7 +210,7 @@ extern "C" fn proxy_on_configure(root: u32, size: usize) -> u32 {
         // SAFETY: address and size are those of a part of a static, which the host only reads.
         let _ = unsafe { proxy_log(ERROR, text(), size) };
     }
-    // What a configuration says is nowhere but in the policies.
+    // The text of a configuration is not kept.
     clear(text(), limits::TEXT);
     MEMORY.asked.set(Asked::Idle);
     is_taken.into()
@@ -268,6 +268,10 @@ fn forget(root: u32) {
 fn define() {
     for (metric, (name, _)) in MEMORY.metrics.iter().zip(&NAMES) {
         // SAFETY: name and size are those of a constant; the result is an element of the static.
-        let _ = unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), metric.as_ptr()) };
+        let status =
+            unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), metric.as_ptr()) };
+        if status != OK {
+            metric.set(UNDEFINED);
+        }
     }
 }

@@ -16,7 +16,6 @@ pub const PAUSE: u32 = 1;
 /// `MetricType::Counter`.
 pub const COUNTER: u32 = 0;
 /// No host has a metric with this number.
-#[cfg(not(feature = "config"))]
 pub const UNDEFINED: u32 = u32::MAX;
 /// The address that refuses an allocation: outside memory on every engine, and positive as an i32,
 /// the type in which some hosts keep addresses.

@@ -42,9 +42,10 @@ use fields::{Fields, ROOM};
 /// Envoy warns in its log if its ABI has another version; it refuses a module that lacks an event.
 const ABI_VERSION: &CStr = c"v0.1.0";
 
-/// `envoy_dynamic_module_type_on_http_filter_request_headers_status_Continue` and `_StopIteration`.
+/// `envoy_dynamic_module_type_on_http_filter_request_headers_status_Continue` and `_StopAllIterationAndWatermark`: the
+/// body of a denied request never reaches the module, so that nothing resumes the request.
 const CONTINUE: u32 = 0;
-const STOP_ITERATION: u32 = 1;
+const STOP: u32 = 4;
 
 /// The header as Envoy keeps it: `host` has the name that it has in HTTP/2.
 const FIELD: &str = match HEADER.as_bytes() {
@@ -133,7 +134,7 @@ extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
     }
     count::add(request, counters, crate::count::DENIED);
     denial::send(request, &fields);
-    STOP_ITERATION
+    STOP
 }
 
 #[cfg(panic = "abort")]

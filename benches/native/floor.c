@@ -29,6 +29,13 @@ static bool is_grpc(const header *fields, size_t size) {
     return false;
 }
 
+// Whether the answer may have a body.
+static bool is_head(const header *fields, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        if (IS(":method", fields[i].key)) return IS("HEAD", fields[i].value);
+    return false;
+}
+
 uint32_t envoy_dynamic_module_on_http_filter_request_headers(request request) {
     header fields[128];
     size_t size = envoy_dynamic_module_callback_http_get_headers_size(request, 0);
@@ -43,9 +50,12 @@ uint32_t envoy_dynamic_module_on_http_filter_request_headers(request request) {
     }
     if (is_grpc(fields, size)) {
         envoy_dynamic_module_callback_http_send_response_headers(request, grpc_denial, 4, true);
+    } else if (is_head(fields, size)) {
+        envoy_dynamic_module_callback_http_send_response_headers(request, denial, 3, true);
     } else {
         envoy_dynamic_module_callback_http_send_response_headers(request, denial, 3, false);
         envoy_dynamic_module_callback_http_send_response_data(request, body, true);
     }
-    return 1;
+    // StopAllIterationAndWatermark
+    return 4;
 }

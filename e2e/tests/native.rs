@@ -147,6 +147,29 @@ fn a_body_that_follows_a_denial_never_reaches_the_upstream() {
     upstream.accept().unwrap().0.read_exact(&mut byte).unwrap();
 }
 
+#[test]
+fn nothing_follows_the_head_of_an_answer_to_head() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["policy.toml", "policies/maintenance.toml"]
+        .map(|file| build(folder.path(), &root().join(file)));
+    let listeners = names.each_ref().map(|name| Listener::new(name).native(name));
+    for version in VERSIONS {
+        let envoy = start(version, folder.path(), &listeners).unwrap();
+        for name in &names {
+            let port = envoy.port(name).unwrap();
+            let mut kept = raw::Connection::open(port).unwrap();
+            for method in ["HEAD", "GET", "HEAD", "GET"] {
+                kept.write(&raw::request("a", method, "/", &[], b"")).unwrap();
+                let answer = kept.receive(method).unwrap();
+                assert!(answer.header("content-length").is_some(), "{version}, {name}: {answer:?}");
+                assert_eq!(answer.body.is_empty(), method == "HEAD", "{version}, {name}");
+            }
+            let head = Connection::http2(port).unwrap().send("HEAD", "/", &[], b"").unwrap();
+            assert!(head.status >= 400 && head.body.is_empty(), "{version}, {name}: {head:?}");
+        }
+    }
+}
+
 /// Whether a request with so many other fields, these values of `allow` and this host passes.
 fn passes(port: u16, others: usize, values: &[&[u8]], host: &str) -> bool {
     let others: Vec<_> = (0..others).map(|n| format!("x-{n}")).collect();

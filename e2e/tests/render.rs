@@ -141,6 +141,13 @@ fn a_form_that_would_not_keep_the_policy_is_refused() {
     let values = "values = [\"k3y\"]\n";
     let skips = "a request with an accepted value never enters the gate";
     let secret = ["--with-secrets"];
+    let repeated = format!("{values}repeated = \"deny\"");
+    for kind in
+        ["envoy-matcher", "envoy-route", "istio-matcher", "envoy-net", "istio-net", "api-key-auth"]
+    {
+        refused(kind, &repeated, &[], "`repeated`: ");
+    }
+    refused("istio-wasmplugin", &repeated, &["--config"], "`repeated`: ");
     for kind in ["envoy-matcher", "envoy-route", "istio-matcher"] {
         refused(
             kind,
@@ -149,7 +156,7 @@ fn a_form_that_would_not_keep_the_policy_is_refused() {
             &format!("`remove`: {kind}: {skips}"),
         );
         refused(kind, &format!("{values}count = true"), &[], "`count`: ");
-        refused(kind, &format!("{values}repeated = \"deny\""), &[], "`repeated`: ");
+        refused(kind, "values = [\"k3y\", \"a,b\"]", &[], "`values`: ");
         let client = "client_header = \"x-id\"\n[[client]]\nid = \"a\"\nvalue = \"k3y\"";
         refused(kind, client, &secret, "`client_header`: ");
         refused(kind, client, &[], "the values are secret; --with-secrets prints them");

@@ -48,8 +48,10 @@ pub fn send(request: Request, fields: &Fields) {
             );
         }
     } else {
-        send_headers(request, &HEADERS, BODY.is_empty());
-        if !BODY.is_empty() {
+        // Envoy would write the body of an answer to HEAD, and a client would read it as the next answer.
+        let ends = BODY.is_empty() || matches!(fields.text_of(":method"), b"HEAD");
+        send_headers(request, &HEADERS, ends);
+        if !ends {
             // SAFETY: `request` as above; the body is a constant, which Envoy copies.
             unsafe {
                 envoy_dynamic_module_callback_http_send_response_data(

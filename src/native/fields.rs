@@ -54,7 +54,8 @@ impl<'a> Fields<'a> {
     }
 
     /// The first value of the field `name`, if `expected` accepts its size and how many values there are.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as below")]
+    #[inline(always)]
     pub fn value_of(
         &self,
         name: &'static str,
@@ -76,6 +77,11 @@ impl<'a> Fields<'a> {
     }
 
     /// The first value of the field `name`; empty if there is none.
+    #[expect(
+        clippy::inline_always,
+        reason = "for a name that is known, it is a few instructions a field"
+    )]
+    #[inline(always)]
     pub fn text_of(&self, name: &'static str) -> &'a [u8] {
         // No value is longer.
         self.value_of(name, |size, _| isize::try_from(size).is_ok()).unwrap_or_default()

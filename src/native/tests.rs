@@ -275,7 +275,7 @@ fn each_accepted_value_passes_and_nothing_is_sent() {
             assert_eq!(ask(single), (CONTINUE, Vec::new()));
             let repeated = [value, b"x"].map(Field::gate);
             let repeated = Envoy { says, ..Envoy::with(&repeated) };
-            let expected = if DENY_REPEATED { STOP_ITERATION } else { CONTINUE };
+            let expected = if DENY_REPEATED { STOP } else { CONTINUE };
             assert_eq!(ask(repeated).0, expected, "the first of two values");
         }
     }
@@ -298,10 +298,10 @@ fn whatever_else_envoy_returns_is_denied() {
     ] {
         for says in [None, Some(MANY)] {
             let state = Envoy { says, ..Envoy::with(&[field]) };
-            assert_eq!(ask(state), (STOP_ITERATION, denial(is_missing)), "{about}, {says:?}");
+            assert_eq!(ask(state), (STOP, denial(is_missing)), "{about}, {says:?}");
         }
     }
-    let denied = (STOP_ITERATION, denial(true));
+    let denied = (STOP, denial(true));
     for (state, about) in [
         (Envoy::with(&[]), "no header"),
         (Envoy { most: None, ..Envoy::with(&[right]) }, "a list that is none"),
@@ -322,7 +322,7 @@ fn a_grpc_call_is_denied_in_grpcs_form() {
     let field = |value| Field::new("content-type", value);
     for media_type in ["application/grpc", "application/grpc+", "application/grpc+proto"] {
         let (status, sent) = ask(Envoy::with(&[field(media_type.as_bytes())]));
-        assert_eq!((status, &sent[..]), (STOP_ITERATION, &grpc[..]), "{media_type}");
+        assert_eq!((status, &sent[..]), (STOP, &grpc[..]), "{media_type}");
     }
     for media_type in ["", "application/grp", "application/grpc-web", "application/grpc;", "text"] {
         let (_, sent) = ask(Envoy::with(&[field(media_type.as_bytes())]));
@@ -333,11 +333,24 @@ fn a_grpc_call_is_denied_in_grpcs_form() {
 }
 
 #[test]
+fn an_answer_to_head_has_no_body() {
+    let (_, sent) = ask(Envoy::with(&[Field::new(":method", b"HEAD")]));
+    let ends = [Sent::Headers(owned(&RESPONSE), true)];
+    assert_eq!(
+        sent,
+        if let [Sent::Response(..)] = &denial(true)[..] { denial(true) } else { ends.into() }
+    );
+    for method in [&b"GET"[..], b"head", b"HEADS", b""] {
+        assert_eq!(ask(Envoy::with(&[Field::new(":method", method)])).1, denial(true));
+    }
+}
+
+#[test]
 fn an_envoy_that_refuses_what_the_policy_wants_done_denies() {
     let wants = REMOVE || CLIENT_HEADER.is_some();
     for value in VALUES {
         let refuses = Envoy { refuses: true, ..Envoy::with(&[Field::gate(value)]) };
-        assert_eq!(ask(refuses).0, if wants { STOP_ITERATION } else { CONTINUE });
+        assert_eq!(ask(refuses).0, if wants { STOP } else { CONTINUE });
     }
 }
 
@@ -348,14 +361,14 @@ fn a_path_passes_only_if_it_is_exempt() {
     for pattern in PATHS {
         let path = at(pattern.strip_suffix('*').unwrap_or(pattern).as_bytes());
         assert_eq!(ask(open(path)), (CONTINUE, Vec::new()));
-        assert_eq!(ask(Envoy { most: None, ..open(path) }).0, STOP_ITERATION);
-        assert_eq!(ask(open(Field { size: path.size - 1, ..path })).0, STOP_ITERATION);
+        assert_eq!(ask(Envoy { most: None, ..open(path) }).0, STOP);
+        assert_eq!(ask(open(Field { size: path.size - 1, ..path })).0, STOP);
         let refuses = Envoy { refuses: true, ..open(path) };
-        let expected = if CLIENT_HEADER.is_some() { STOP_ITERATION } else { CONTINUE };
+        let expected = if CLIENT_HEADER.is_some() { STOP } else { CONTINUE };
         assert_eq!(ask(refuses).0, expected);
     }
     for path in [&b"/"[..], b"/healthz/../admin"] {
-        assert_eq!(ask(open(at(path))), (STOP_ITERATION, denial(true)));
+        assert_eq!(ask(open(at(path))), (STOP, denial(true)));
     }
 }
 

@@ -113,6 +113,7 @@ fn build_plugin(root: &Path, policy: &Path) -> Result<PathBuf> {
 
 /// The bytes of a module that decides as `policy` says, and keeps to its contract if that is `held`.
 fn read_plugin(file: &Path, policy: &Policy, policy_file: &Path, held: bool) -> Result<Vec<u8>> {
+    policy.check_plugin(policy_file)?;
     let (plugin, policy_file) = (file.display(), policy_file.display());
     let wasm = fs::read(file)
         .with_context(|| format!("cannot read the plugin {plugin} (./build.sh builds one)"))?;

@@ -64,16 +64,22 @@ impl Kind {
     /// Refuses a policy that this form would not keep.
     fn check(self, policy: &Policy) -> Result<(), String> {
         let no = |key: &str, reason: &str| Err(format!("`{key}`: {}: {reason}", self.name()));
+        if policy.repeated.is_some() {
+            return no("repeated", "this form does not count the lines of a header");
+        }
         if self == Self::IstioWasmplugin {
             return Ok(());
         }
         if policy.is_hashed() {
             return no("client.sha256", "this form compares values, and the policy has a digest");
         }
-        if policy.repeated.is_some() && !matches!(self, Self::EnvoyNet | Self::IstioNet) {
-            return no("repeated", "this form does not count the lines of a header");
-        }
         if let Self::EnvoyMatcher | Self::EnvoyRoute | Self::IstioMatcher = self {
+            if policy.accepted().iter().any(|value| value.contains(',')) {
+                return no(
+                    "values",
+                    "Envoy joins the lines of a header by commas, and one value has a comma",
+                );
+            }
             let skips = "a request with an accepted value never enters the gate";
             for (key, used) in [
                 ("remove", policy.remove),

@@ -39,8 +39,8 @@ pub fn gather(root: &Path, variants: &[Variant], more: &[PathBuf], folder: &Path
         let contract = variant.contract(root)?.context("a released module has a contract")?;
         let properties = inspect(&wasm)?;
         let violations = properties.violations(&contract);
-        let policy = variant.policy_file(root).unwrap_or_default();
-        let policy = policy.strip_prefix(root).unwrap_or(&policy);
+        let policy = variant.policy_file(root).filter(|_| !variant.is_configured());
+        let policy = policy.as_deref().map(|policy| policy.strip_prefix(root).unwrap_or(policy));
         let properties = json!({ "properties": properties, "violations": violations });
         let about = about(&wasm, &toolchain, policy, properties);
         add(&mut files, variant.file_name().replace(".wasm", ".json"), about)?;
@@ -50,7 +50,7 @@ pub fn gather(root: &Path, variants: &[Variant], more: &[PathBuf], folder: &Path
     let (library, properties) = native::build(root, &root.join(DEFAULT_POLICY), None)?;
     let rustc = toolchain_on_path()?;
     let properties = json!({ "imports": properties.imports, "events": properties.events });
-    let about = about(&library, &rustc, Path::new(DEFAULT_POLICY), properties);
+    let about = about(&library, &rustc, Some(Path::new(DEFAULT_POLICY)), properties);
     add(&mut files, library_name().replace(".so", ".json"), about)?;
     add(&mut files, library_name(), library)?;
     add(&mut files, SBOM.to_owned(), text(&sbom::sbom(root)?))?;
@@ -69,8 +69,8 @@ fn add(files: &mut BTreeMap<String, Vec<u8>>, name: String, bytes: Vec<u8>) -> R
     Ok(())
 }
 
-/// What a gate is made of, and what it can do.
-fn about(bytes: &[u8], toolchain: &str, policy: &Path, properties: Value) -> Vec<u8> {
+/// What a gate is made of, and what it can do. One that is configured has no policy.
+fn about(bytes: &[u8], toolchain: &str, policy: Option<&Path>, properties: Value) -> Vec<u8> {
     let mut about = json!({ "sha256": hash(bytes), "toolchain": toolchain, "policy": policy });
     if let (Some(about), Value::Object(properties)) = (about.as_object_mut(), properties) {
         about.extend(properties);
