@@ -104,11 +104,20 @@ unsafe impl Sync for Policies {}
 
 static POLICIES: Policies = Policies(UnsafeCell::new(Store::new()));
 
-/// The policies, and what is lent.
+/// The policies, and what is lent, to read.
+fn store() -> &'static Store {
+    // SAFETY: nothing has a reference that writes: those of `store_mut` end with the call that they are made for, and
+    // none of these calls this. The host writes only to what it was lent, while the module waits for it, and then no
+    // reference to that is used any more; a callback from inside another one ends before it makes one, and `malloc`
+    // only reads.
+    unsafe { &*POLICIES.0.get() }
+}
+
+/// The same, to write.
 #[expect(clippy::mut_from_ref, reason = "one reference lives at a time")]
-fn store() -> &'static mut Store {
-    // SAFETY: a reference is not used any more once the host is called, which writes to what it was lent, or to another
-    // function that makes one; a callback from inside another one ends before it makes one, and `malloc` only reads.
+fn store_mut() -> &'static mut Store {
+    // SAFETY: as for `store`, no other reference is in use: it ends with the call that it is made for. `forget` alone
+    // calls the host meanwhile, which is lent nothing then.
     unsafe { &mut *POLICIES.0.get() }
 }
 
@@ -206,7 +215,7 @@ extern "C" fn proxy_on_configure(root: u32, size: usize) -> u32 {
     MEMORY.asked.set(Asked::Nothing);
     let is_taken = configure(root, size);
     if !is_taken {
-        let size = store().write_refusal() as usize;
+        let size = store_mut().write_refusal() as usize;
         // SAFETY: address and size are those of a part of a static, which the host only reads.
         let _ = unsafe { proxy_log(ERROR, text(), size) };
     }
@@ -218,7 +227,7 @@ extern "C" fn proxy_on_configure(root: u32, size: usize) -> u32 {
 
 fn configure(root: u32, size: usize) -> bool {
     if size == 0 || size > limits::TEXT {
-        store().refuse(if size == 0 { Reason::Missing } else { Reason::Long });
+        store_mut().refuse(if size == 0 { Reason::Missing } else { Reason::Long });
         return false;
     }
     clear(text(), limits::TEXT + 1);
@@ -236,11 +245,11 @@ fn configure(root: u32, size: usize) -> bool {
         )
     };
     if delivered(status) != size {
-        store().refuse(Reason::Delivery);
+        store_mut().refuse(Reason::Delivery);
         return false;
     }
     forget(root);
-    let is_taken = store().take(root, size as u32);
+    let is_taken = store_mut().take(root, size as u32);
     if is_taken && store().is(store().base(root), flag::COUNT) {
         define();
     }
@@ -260,7 +269,7 @@ fn forget(root: u32) {
     // SAFETY: the host gets a number, and sets the context for further calls to it if there is one. It has been lent
     // nothing, and a callback from inside this one ends before it uses the store.
     let lives = |id| unsafe { proxy_set_effective_context(id) } != BAD_ARGUMENT;
-    store().retain(lives);
+    store_mut().retain(lives);
     let _ = lives(root);
 }
 

@@ -4,7 +4,7 @@ use core::slice;
 
 use header_gate_config::{Text, field, flag};
 
-use super::{Asked, EXCEPT_ROOM, MEMORY, clear, delivered, image, store, text};
+use super::{Asked, EXCEPT_ROOM, MEMORY, clear, delivered, image, store, store_mut, text};
 use crate::abi_host::{
     HTTP_REQUEST_HEADERS, NOT_FOUND, OK, proxy_get_header_map_value, proxy_increment_metric,
     proxy_remove_header_map_value, proxy_replace_header_map_value, proxy_send_local_response,
@@ -71,7 +71,7 @@ impl Gate for Request {
         let is_delivered = status == OK && MEMORY.data.get() == image().addr();
         let mut slot = 0;
         if is_delivered && store().accepts_size(self.base, size) {
-            store().make_key(self.base, size);
+            store_mut().make_key(self.base, size);
             slot = store().find(self.base);
         }
         Answer { is_accepted: slot != 0, client: slot, status }

@@ -39,7 +39,7 @@
 //! | `values` | empty ones, duplicates, control bytes, whitespace at an end | |
 //! | `client` | names and values that are empty or duplicates, `value` beside `sha256`, both with `values` | |
 //! | `client_header` | what `header` refuses, and `header` itself; without `client` | |
-//! | `repeated` | by a plugin: its host delivers one value, and keeps the others back | |
+//! | `repeated` | by a plugin: it asks its host for one value | |
 //! | `remove` | of `host`, which a request cannot do without | |
 //! | `except.methods` | what is no method, duplicates | |
 //! | `except.paths` | what a path never is once it is plain, a `*` that is not the last segment, `/*` | |
@@ -266,7 +266,7 @@ impl Policy {
     /// # Errors
     /// The policy denies repeated headers.
     pub fn check_plugin(&self, file: &Path) -> Result<(), Error> {
-        let reason = "is not for a plugin, which gets one value from its host and cannot see that \
+        let reason = "is not for a plugin, which asks its host for one value and does not see that \
                       there are more; leave it out, or build the native gate (--features native)";
         let refused = self.repeated.map_or(Ok(()), |_| check::refuse("repeated", reason));
         refused.map_err(|reason| Error { file: file.to_owned(), reason })
