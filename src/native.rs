@@ -86,12 +86,8 @@ fn find(bytes: &[u8]) -> Option<usize> {
     // SAFETY: the values are arrays of so many numbers, or are transparent. Volatile, so that the writes are not
     // joined into a call of memset.
     unsafe {
-        for word in 0..WORDS {
-            value.as_mut_ptr().cast::<u64>().add(word).write_volatile(0);
-        }
-        for number in 0..SCRATCH {
-            scratch.as_mut_ptr().cast::<u32>().add(number).write_volatile(0);
-        }
+        for_each!(word < WORDS, value.as_mut_ptr().cast::<u64>().add(word).write_volatile(0));
+        for_each!(at < SCRATCH, scratch.as_mut_ptr().cast::<u32>().add(at).write_volatile(0));
     }
     // SAFETY: all of their numbers have been written.
     let (value, scratch) = unsafe { (value.assume_init_mut(), scratch.assume_init_mut()) };
