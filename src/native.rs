@@ -37,7 +37,7 @@ use crate::decision::Value;
 use crate::except;
 use crate::policy::{DENY_REPEATED, ENFORCE, HEADER, REMOVE, SCRATCH, WORDS};
 use abi::{Buffer, Request};
-use fields::{Fields, ROOM};
+use fields::{FIELD, Fields, ROOM};
 
 /// Envoy warns in its log if its ABI has another version; it refuses a module that lacks an event.
 const ABI_VERSION: &CStr = c"v0.1.0";
@@ -46,12 +46,6 @@ const ABI_VERSION: &CStr = c"v0.1.0";
 /// body of a denied request never reaches the module, so that nothing resumes the request.
 const CONTINUE: u32 = 0;
 const STOP: u32 = 4;
-
-/// The header as Envoy keeps it: `host` has the name that it has in HTTP/2.
-const FIELD: &str = match HEADER.as_bytes() {
-    b"host" => ":authority",
-    _ => HEADER,
-};
 
 /// Envoy loads the module: the version of the ABI. A null pointer would refuse to load.
 #[unsafe(no_mangle)]

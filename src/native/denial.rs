@@ -1,12 +1,11 @@
 //! The answer to a denied request.
 
-use super::FIELD;
 use super::abi::{
     Buffer, Headers, Request, envoy_dynamic_module_callback_http_send_response,
     envoy_dynamic_module_callback_http_send_response_data,
     envoy_dynamic_module_callback_http_send_response_headers,
 };
-use super::fields::Fields;
+use super::fields::{FIELD, Fields};
 use crate::policy::{BODY, DETAILS, GRPC_RESPONSE, MISSING_DETAILS, RESPONSE, STATUS};
 
 /// What the media type of a gRPC call begins with. Only the end or a `+` may follow: `application/grpc-web`

@@ -11,7 +11,13 @@ use super::abi::{
 };
 use crate::decision::partial;
 use crate::except;
-use crate::policy::DENY_REPEATED;
+use crate::policy::{DENY_REPEATED, HEADER};
+
+/// The header as Envoy keeps it: `host` has the name that it has in HTTP/2.
+pub const FIELD: &str = match HEADER.as_bytes() {
+    b"host" => ":authority",
+    _ => HEADER,
+};
 
 /// Most fields that are listed. Envoy accepts 100, unless it is configured otherwise.
 const MOST: usize = 128;
