@@ -36,7 +36,9 @@ pub fn build(root: &Path, file: &Path, target: Option<&str>) -> Result<(Vec<u8>,
     cargo.env("HEADER_GATE_POLICY", file.canonicalize()?);
     if target.is_some() && toolchain == Toolchain::Debian {
         // It is compiled anew for each target, and nothing but its panics stays in the gate.
-        cargo.args(["--config", "profile.native.package.core.opt-level=0"]);
+        for setting in ["opt-level=0", "codegen-units=16"] {
+            cargo.arg("--config").arg(format!("profile.native.package.core.{setting}"));
+        }
     }
     // Until the library is read, no other build may replace it.
     let folder = root.join("target/native");
