@@ -53,6 +53,7 @@ fn two_runs_give_the_same_files_and_a_registry_has_what_they_are() {
         let about = &files[&variant.file_name().replace(".wasm", ".json")];
         let about: Value = serde_json::from_slice(about).unwrap();
         assert_eq!(about["violations"], json!([]));
+        assert_eq!(about["policy"].is_null(), *variant == Variant::config());
         assert_eq!(about["properties"]["bytes"], wasm.len());
         // The image, and the artifact.
         for _ in 0..2 {

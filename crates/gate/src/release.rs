@@ -3,7 +3,6 @@
 mod files;
 mod sbom;
 
-use std::env;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -122,9 +121,4 @@ fn tags(variant: &Variant) -> [String; 3] {
         let name = variant.name();
         [format!("{VERSION}-{name}"), format!("{minor}-{name}"), name]
     }
-}
-
-/// The name of the native gate for this machine.
-fn library_name() -> String {
-    format!("lib{}-{}.so", crate::build::native::NAME, env::consts::ARCH)
 }

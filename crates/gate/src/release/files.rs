@@ -1,6 +1,7 @@
 //! The files of a release.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use header_gate_host::gate;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{library_name, sbom};
+use super::sbom;
 use crate::build::variant::{DEFAULT_POLICY, Variant};
 use crate::build::{self, Builder, native};
 
@@ -67,6 +68,11 @@ fn add(files: &mut BTreeMap<String, Vec<u8>>, name: String, bytes: Vec<u8>) -> R
     ensure!(!files.contains_key(&name), "--add: the release has a file {name} of its own");
     files.insert(name, bytes);
     Ok(())
+}
+
+/// The name of the native gate for this machine.
+fn library_name() -> String {
+    format!("lib{}-{}.so", native::NAME, env::consts::ARCH)
 }
 
 /// What a gate is made of, and what it can do. One that is configured has no policy.
