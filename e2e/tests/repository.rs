@@ -92,6 +92,7 @@ fn risks(folder: &Path) -> String {
         "--pedantic",
         "--strict-collection",
         "--format=plain",
+        "--color=never",
         "--no-exit-codes",
     ]);
     stdout(zizmor.arg(folder).output().unwrap())
