@@ -40,7 +40,7 @@ enum What {
     Keys,
     /// Memory and start-up time with 32 workers (a minute)
     Workers,
-    /// Requests per second and latency under wrk (17 minutes, on an idle machine)
+    /// Requests per second and latency under wrk (half an hour, on an idle machine)
     Load,
 }
 

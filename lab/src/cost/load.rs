@@ -10,7 +10,8 @@ use header_gate_system::command;
 use header_gate_system::install::apt_program;
 
 use crate::filter::{
-    self, BASELINE, Client, EMPTY, FLOOR, Filter, LOG, LUA, NO_FILTER, OURS, RBAC, Request, SDK,
+    self, API_KEY, BASELINE, Client, EMPTY, FLOOR, Filter, LOG, LUA, MATCHER, NATIVE, NATIVE_ROUTE,
+    NO_FILTER, OURS, RBAC, ROUTE, Request, SDK,
 };
 use crate::samples::Samples;
 
@@ -19,7 +20,21 @@ const CONNECTIONS: u32 = 16;
 pub const GROUP: &str = "load";
 /// Requests per second; median latency; the latency that one request in a hundred exceeds.
 pub const KEYS: [&str; 3] = ["requests per second", "p50 us", "p99 us"];
-pub const FILTERS: [&str; 8] = [EMPTY, RBAC, LUA, FLOOR, OURS, LOG, SDK, BASELINE];
+pub const FILTERS: [&str; 13] = [
+    API_KEY,
+    NATIVE,
+    NATIVE_ROUTE,
+    RBAC,
+    LUA,
+    EMPTY,
+    FLOOR,
+    OURS,
+    MATCHER,
+    ROUTE,
+    LOG,
+    SDK,
+    BASELINE,
+];
 
 /// Measures each filter in turn: no filter, the filter, the filter, no filter; each for `seconds`.
 pub fn measure(root: &Path, rounds: usize, seconds: u32) -> Result<Samples> {
