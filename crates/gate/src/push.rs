@@ -134,12 +134,7 @@ fn read_plugin(file: &Path, policy: &Policy, policy_file: &Path, held: bool) -> 
         };
         bail!("{plugin} breaks its contract: {first}{more}; --no-contract pushes it nevertheless");
     }
-    let decides = if configured {
-        gate::check_configured(&wasm, policy, &serde_json::to_string(policy)?)
-    } else {
-        gate::check(&wasm, policy)
-    };
-    decides.with_context(|| {
+    gate::check(&wasm, policy).with_context(|| {
         format!("{plugin} contradicts {policy_file} (--policy FILE names another policy)")
     })?;
     Ok(wasm)

@@ -8,19 +8,19 @@ use crate::{Gateway, LocalResponse, Outcome, Plugin, Reply, Vm};
 /// Far more than a decision consumes, and still less than a second.
 const FUEL: u64 = 100_000_000;
 
-/// Checks that the module in `wasm` is a gate with this policy. Errors never contain a value: it may be
-/// secret.
+/// Checks that the module in `wasm` is a gate with this policy, which is also its configuration. Errors never contain a
+/// value: it may be secret.
 pub fn check(wasm: &[u8], policy: &Policy) -> Result<()> {
-    let plugin = Plugin::new(wasm).map_err(|error| anyhow!("{}", error.root_cause()))?;
-    let vm = plugin.start_with(Gateway::Envoy, Reply::default(), FUEL);
-    let mut vm = vm.map_err(|error| anyhow!("it does not start: {}", error.root_cause()))?;
-    decides(&mut vm, policy)
+    check_configured(wasm, policy, &serde_json::to_string(policy)?)
 }
 
 /// Checks that the module in `wasm` is a gate with this policy once it has this configuration.
 pub fn check_configured(wasm: &[u8], policy: &Policy, configuration: &str) -> Result<()> {
     let plugin = Plugin::new(wasm).map_err(|error| anyhow!("{}", error.root_cause()))?;
-    decides(&mut plugin.start_configured(configuration.as_bytes())?, policy)
+    let vm = plugin.start_with(Gateway::Envoy, Reply::default(), FUEL);
+    let mut vm = vm.map_err(|error| anyhow!("it does not start: {}", error.root_cause()))?;
+    vm.take(configuration.as_bytes()).map_err(|error| anyhow!("{}", error.root_cause()))?;
+    decides(&mut vm, policy)
 }
 
 /// Checks that a virtual machine decides and answers as the policy says.

@@ -112,8 +112,7 @@ impl Plugin {
     /// Starts a virtual machine of a plugin with this configuration; an error if the plugin refuses it.
     pub fn start_configured(&self, configuration: &[u8]) -> Result<Vm> {
         let mut vm = self.start()?;
-        let is_taken = vm.configure(ROOT, configuration)?;
-        ensure!(is_taken, "the plugin refuses its configuration: {}", vm.log().join("; "));
+        vm.take(configuration)?;
         Ok(vm)
     }
 
@@ -211,7 +210,14 @@ impl Vm {
         self.guest.state().roots.remove(&root);
     }
 
-    /// Configures a root context: whether the module takes the configuration.
+    /// Configures the plugin; an error if it refuses.
+    fn take(&mut self, configuration: &[u8]) -> Result<()> {
+        let is_taken = self.configure(ROOT, configuration)?;
+        ensure!(is_taken, "the plugin refuses its configuration: {}", self.log().join("; "));
+        Ok(())
+    }
+
+    /// Configures a root context: whether the module takes the configuration. One without the callback does.
     pub fn configure(&mut self, root: u32, configuration: &[u8]) -> Result<bool> {
         self.configure_by(root, configuration, None)
     }
@@ -227,8 +233,7 @@ impl Vm {
         (state.configuration, state.delivery) = (configuration.to_vec(), delivery);
         state.log.clear();
         let size = u32::try_from(configuration.len())?;
-        let result = self.call("proxy_on_configure", &[root, size])?;
-        Ok(result.context("proxy_on_configure is not exported")? != 0)
+        Ok(self.call("proxy_on_configure", &[root, size])? != Some(0))
     }
 
     /// The lines that the module logged in its last callback.

@@ -21,11 +21,7 @@ pub fn measure(root: &Path, variant: &Variant, wasm: &[u8]) -> Result<Entry> {
     let wrong = vec![b'~'; accepted.len()];
     let mut entry = Entry { bytes: wasm.len() as u64, fuel: [0; 3], crossings: [0; 3] };
     for (path, value) in [Some(accepted), Some(&wrong), None].into_iter().enumerate() {
-        let vm = if variant.is_configured() {
-            plugin.start_configured(serde_json::to_string(&policy)?.as_bytes())?
-        } else {
-            plugin.start()?
-        };
+        let vm = plugin.start_configured(serde_json::to_string(&policy)?.as_bytes())?;
         (entry.fuel[path], entry.crossings[path]) = settled(vm, value)?;
     }
     Ok(entry)
