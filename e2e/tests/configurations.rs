@@ -22,6 +22,9 @@ struct Table {
 #[serde(deny_unknown_fields)]
 struct Configuration {
     name: String,
+    /// Whether the module is the one whose policy is its configuration.
+    #[serde(default)]
+    configured: bool,
     #[serde(default)]
     plugin: Map<String, Value>,
     #[serde(default = "gate_alone")]
@@ -74,7 +77,8 @@ impl Configuration {
     }
 
     fn listener(&self) -> Listener {
-        let plugin = artifact(root(), &Variant::default()).unwrap();
+        let variant = if self.configured { Variant::config() } else { Variant::default() };
+        let plugin = artifact(root(), &variant).unwrap();
         let mut listener = Listener::new(&self.key());
         for filter in &self.filters {
             listener = match filter {

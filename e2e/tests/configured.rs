@@ -167,7 +167,27 @@ impl Load {
     }
 }
 
-/// Writes the listeners to a file that Envoy watches.
+/// Writes these resources to a file that Envoy watches, in one step.
+fn publish(folder: &Path, name: &str, resources: &Value) {
+    let new = folder.join(format!("{name}.new"));
+    fs::write(&new, json!({ "resources": resources }).to_string()).unwrap();
+    fs::rename(new, folder.join(format!("{name}.yaml"))).unwrap();
+}
+
+/// Where Envoy reads what is published under this name.
+fn watched(name: &str) -> Value {
+    let watched = json!({ "path": format!("{name}.yaml"), "watched_directory": { "path": "." } });
+    json!({ "path_config_source": watched, "resource_api_version": "V3" })
+}
+
+/// An Envoy that reads what is published: it has to have a name.
+fn with_node(listeners: &[Listener]) -> Value {
+    let mut bootstrap = config(listeners);
+    bootstrap["node"] = json!({ "id": "a", "cluster": "a" });
+    bootstrap
+}
+
+/// Publishes the listeners.
 fn put(folder: &Path, changing: &Value, lasting: &Value) {
     let gates = [("changing", changing), ("lasting", lasting)];
     let listeners = gates.map(|(name, policy)| plugin(Listener::new(name), &doubles(policy)));
@@ -175,9 +195,7 @@ fn put(folder: &Path, changing: &Value, lasting: &Value) {
     for listener in all.as_array_mut().unwrap() {
         listener["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
     }
-    let new = folder.join("lds.new");
-    fs::write(&new, json!({ "resources": all }).to_string()).unwrap();
-    fs::rename(new, folder.join("lds.yaml")).unwrap();
+    publish(folder, "lds", &all);
 }
 
 #[test]
@@ -186,12 +204,8 @@ fn a_configuration_is_replaced_under_load_and_no_request_is_decided_wrongly() {
     let gates = [policy("x-one", "zero", 410), policy("x-one", "one", 411)];
     let lasting = policy("x-one", "lasting", 412);
     put(folder.path(), &gates[0], &lasting);
-    let mut bootstrap = config(&[]);
-    bootstrap["node"] = json!({ "id": "a", "cluster": "a" });
-    let watched = json!({ "path": "lds.yaml", "watched_directory": { "path": "." } });
-    bootstrap["dynamic_resources"] = json!({ "lds_config": {
-        "path_config_source": watched, "resource_api_version": "V3",
-    } });
+    let mut bootstrap = with_node(&[]);
+    bootstrap["dynamic_resources"] = json!({ "lds_config": watched("lds") });
     let envoy = run(NEWEST, &bootstrap, folder.path()).unwrap();
     let (changing, other) = (envoy.port("changing").unwrap(), envoy.port("lasting").unwrap());
     let load = Arc::new(Load::default());
@@ -237,6 +251,41 @@ fn a_configuration_is_replaced_under_load_and_no_request_is_decided_wrongly() {
     load.done.store(true, Relaxed);
     clients.into_iter().for_each(|client| client.join().unwrap());
     assert_eq!(virtual_machines(&envoy), expected(WORKERS.into()), "they share one");
+    let log = envoy.stop().unwrap();
+    assert!(log.contains(": deny.status is out of range"), "{log}");
+}
+
+#[test]
+fn a_filter_from_ecds_keeps_its_policy_when_the_next_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |policy: &Value| {
+        plugin(Listener::new("one"), &text(policy)).wrap(|mut filter| {
+            let api = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig";
+            let (name, kind) = (filter["name"].clone(), filter["typed_config"]["@type"].clone());
+            filter["@type"] = api.into();
+            publish(folder.path(), "ecds", &json!([filter]));
+            let discovery = json!({ "config_source": watched("ecds"), "type_urls": [kind] });
+            anyhow::Ok(json!({ "name": name, "config_discovery": discovery }))
+        })
+    };
+    let gates = [policy("x-one", "zero", 410), policy("x-one", "one", 411)];
+    let listener = put(&gates[0]).unwrap();
+    let envoy = run(NEWEST, &with_node(&[listener]), folder.path()).unwrap();
+    let port = envoy.port("one").unwrap();
+    let serves = |gate: usize| {
+        let own = get(port, &[(b"x-one", ["zero", "one"][gate].as_bytes())]);
+        let other = get(port, &[(b"x-one", ["one", "zero"][gate].as_bytes())]);
+        [answer(&own), answer(&other)] == [0, 410 + gate as u16]
+    };
+    until("the first policy", || serves(0));
+    for swap in 1..=20 {
+        put(&gates[swap % 2]).unwrap();
+        until("the next policy", || serves(swap % 2));
+    }
+    put(&policy("x-one", "lasting", 600)).unwrap();
+    let rejected = "extension_config_discovery.http_filter.header-authorization.update_rejected";
+    until(rejected, || stat(&envoy, rejected) == 1);
+    assert!(serves(0));
     let log = envoy.stop().unwrap();
     assert!(log.contains(": deny.status is out of range"), "{log}");
 }

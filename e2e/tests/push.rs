@@ -265,6 +265,25 @@ fn a_policy_is_built_and_another_one_s_plugin_is_refused() {
     assert_eq!(wasm, module(&Variant::default().with_policy(file)));
 }
 
+#[test]
+fn the_module_without_a_policy_is_pushed_if_it_takes_the_policy_as_its_configuration() {
+    let registry = Registry::start();
+    let (config, image) = (artifact(root(), &Variant::config()).unwrap(), registry.image("gate"));
+    for policy in ["policy.toml", "policies/api-key.toml"] {
+        let (wasm, _) =
+            registry.fetch(&Push::new(&["--policy", policy, &image]).plugin(&config).succeeds());
+        assert_eq!(wasm, module(&Variant::config()));
+    }
+    // More clients than a configuration may have.
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("many.toml");
+    let client = |n: usize| format!("[[client]]\nid = \"{n}\"\nvalue = \"{n:04}\"\n");
+    let clients: String = (0..=1000).map(client).collect();
+    fs::write(&file, format!("header = \"a\"\n{clients}[deny]\nstatus = 403\n")).unwrap();
+    let args = ["--policy", file.to_str().unwrap(), &registry.image("many")];
+    Push::new(&args).plugin(&config).fails("refuses its configuration");
+}
+
 /// `benches/floor.wat` with `from` replaced by `to`.
 fn changed(from: &str, to: &str) -> Vec<u8> {
     let floor = fs::read_to_string(root().join("benches/floor.wat")).unwrap();
