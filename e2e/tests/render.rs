@@ -14,8 +14,9 @@ use header_gate_envoy::client::Connection;
 use header_gate_envoy::config::{Listener, config};
 use header_gate_envoy::{NEWEST, OLDEST};
 use header_gate_host::{conformance, gate};
+use header_gate_policy::Policy;
 use header_gate_system::command;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Runs `gate render` with these arguments, in the root of the repository.
 fn render(arguments: &[&str]) -> Output {
@@ -196,4 +197,22 @@ fn a_policy_is_rendered_as_the_configuration_of_a_wasmplugin() {
     assert!(stdout(shown).contains("sha256"));
     let refused = error(&render(&["istio-wasmplugin"]));
     assert!(refused.contains("--config goes with istio-wasmplugin"), "{refused}");
+}
+
+#[test]
+fn the_wasmplugin_of_the_readme_is_valid_and_its_configuration_is_taken() {
+    let module = fs::read(artifact(root(), &Variant::config()).unwrap()).unwrap();
+    for readme in ["README.md", "README.zh-CN.md"] {
+        let text = fs::read_to_string(root().join(readme)).unwrap();
+        let manifest = text.split_once("```yaml\n").unwrap().1.split_once("```").unwrap().0;
+        let mut validated = validate(&[manifest]).remove(0);
+        assert_eq!(validated.problems, Vec::<String>::new(), "{readme}");
+        let mut policy = validated.documents.remove(0)["spec"]["pluginConfig"].take();
+        let configuration = policy.to_string();
+        // The value that has this digest.
+        let value = "correct horse battery staple 9";
+        policy["client"] = json!([{ "id": policy["client"][0]["id"], "value": value }]);
+        let policy = Policy::of(policy).unwrap();
+        gate::check_configured(&module, &policy, &configuration).unwrap();
+    }
 }
