@@ -56,8 +56,9 @@ pub const MATCHER: &str = "header-gate behind Envoy's matcher";
 pub const ROUTE: &str = "header-gate, off on a matching route";
 pub const NATIVE_MATCHER: &str = "header-gate, native, behind Envoy's matcher";
 pub const NATIVE_ROUTE: &str = "header-gate, native, off on a matching route";
-/// The native gate with `count`.
+/// The others with `count`.
 pub const NATIVE_COUNT: &str = "header-gate, native, `count`";
+pub const CONFIG_COUNT: &str = "header-gate, feature config, `count`";
 /// `benches/floor.wat`, the same rule written by hand.
 pub const FLOOR: &str = "floor (hand-written WAT)";
 /// `benches/empty.wat`, which Envoy never calls.
@@ -163,6 +164,10 @@ pub fn all(root: &Path, names: &[&'static str], plugin: Option<&Path>) -> Result
             (NATIVE_EMPTY, _) => (listener.native(&compile(root, "empty")?), UPSTREAM),
             (NATIVE_FLOOR, _) => (listener.native(&compile(root, "floor")?), own),
             (CONFIG, _) => (configured(listener, root, &policy)?, own),
+            (CONFIG_COUNT, _) => {
+                let file = option(root, COUNT).context("no such option")?;
+                (configured(listener, root, &Policy::read(&file)?)?, own)
+            }
             (LOG, _) => (built(&Variant::log())?, own),
             (SDK, _) => (built(&Variant::sdk())?, own),
             (BASELINE, _) => (built(&Variant::baseline())?, own),

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use header_gate_envoy::{Envoy, Options as EnvoyOptions, until, virtual_machines};
 
-use crate::filter::{self, COUNT, NATIVE_COUNT, NO_FILTER, OURS};
+use crate::filter::{self, CONFIG_COUNT, COUNT, NATIVE_COUNT, NO_FILTER, OURS};
 use crate::samples::Samples;
 use crate::table::thousands;
 use client::Client;
@@ -19,6 +19,8 @@ use client::Client;
 const REQUESTS: u64 = 3_000_000;
 /// The least number of requests, so that enough come after the warm-up.
 const LEAST: u64 = 150_000;
+/// What gets them, each in an Envoy of its own.
+const NAMES: [&str; 5] = [OURS, COUNT, CONFIG_COUNT, NATIVE_COUNT, NO_FILTER];
 /// The gates that count get one in so many.
 const SHARE: u64 = 3;
 const WORKERS: u32 = 2;
@@ -36,7 +38,8 @@ pub const MEMORY: &str = "most resident KiB";
 ///
 /// Fails if an answer is wrong, if Envoy's counts differ from the client's, if a virtual machine is
 /// created, or if memory grows after the warm-up. Another Envoy without a filter gets the same
-/// requests, for comparison; a plugin and a native gate with `count` get a third of them, and must count each. With --requests, the counts are printed and not written.
+/// requests, for comparison; three gates with `count`, one of them native and one with its policy from configuration,
+/// get a third of them, and must count each. With --requests, the counts are printed and not written.
 #[derive(Debug, Args)]
 pub struct Options {
     /// How many requests, at least 150000 [default: 3000000]
@@ -54,14 +57,14 @@ pub fn soak(root: &Path, plugin: Option<&Path>, requests: u64) -> Result<Samples
     let policy = filter::policy(root)?;
     let details = format!("{WORKERS} workers, {} requests", thousands(requests as f64));
     let mut samples = Samples::new(root, "soak", details)?;
-    for filter in filter::all(root, &[OURS, COUNT, NATIVE_COUNT, NO_FILTER], plugin)? {
+    for filter in filter::all(root, &NAMES, plugin)? {
         eprintln!("lab: soak, {}", filter.name);
         let options = EnvoyOptions { concurrency: WORKERS, ..EnvoyOptions::default() };
         let envoy = filter::start(root, slice::from_ref(&filter), &options)?;
         let created = envoy.stat(CREATED)?.unwrap_or_default();
         let gate = filter.name != NO_FILTER;
         let mut client = Client::new(&policy, envoy.port(filter.name)?, gate);
-        if let COUNT | NATIVE_COUNT = filter.name {
+        if let COUNT | NATIVE_COUNT | CONFIG_COUNT = filter.name {
             client.run(&envoy, requests / SHARE)?;
             counters(&mut samples, filter.name, &envoy, &client)?;
             envoy.stop()?;
@@ -86,7 +89,7 @@ pub fn soak(root: &Path, plugin: Option<&Path>, requests: u64) -> Result<Samples
 
 /// Checks the gate's own counters against what the client has counted, and stores both.
 fn counters(samples: &mut Samples, name: &str, envoy: &Envoy, client: &Client<'_>) -> Result<()> {
-    let front = if name == COUNT { "wasmcustom" } else { "dynamicmodulescustom" };
+    let front = if name == NATIVE_COUNT { "dynamicmodulescustom" } else { "wasmcustom" };
     for (counter, own) in [("allowed", client.passed), ("denied", client.denied)] {
         let stat = || envoy.stat(&format!("{front}.header_gate.{counter}"));
         until(|| Ok((stat()? == Some(own)).then_some(()))).with_context(|| {

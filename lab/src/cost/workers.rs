@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use header_gate_envoy::{Options, process_memory, until};
 
 use crate::filter::{
-    self, API_KEY, BASELINE, EMPTY, FLOOR, Filter, LUA, MATCHER, NATIVE, NATIVE_EMPTY, NO_FILTER,
-    OURS, QUIET_BASELINE, RBAC, SDK,
+    self, API_KEY, API_KEY_NAMED, BASELINE, CONFIG, EMPTY, FLOOR, Filter, LUA, MATCHER, NATIVE,
+    NATIVE_EMPTY, NATIVE_ROUTE, NO_FILTER, OURS, QUIET_BASELINE, RBAC, RBAC_COUNTED, ROUTE, SDK,
 };
 use crate::samples::Samples;
 
@@ -16,17 +16,22 @@ pub const WORKERS: u32 = 32;
 /// Resident memory in KiB; milliseconds until Envoy's workers run, by its own count.
 pub const RSS: &str = "resident KiB";
 pub const READY: &str = "ready ms";
-pub const FILTERS: [&str; 13] = [
+pub const FILTERS: [&str; 18] = [
     NO_FILTER,
     API_KEY,
+    API_KEY_NAMED,
     NATIVE_EMPTY,
     NATIVE,
+    NATIVE_ROUTE,
     RBAC,
+    RBAC_COUNTED,
     LUA,
     EMPTY,
     FLOOR,
     OURS,
     MATCHER,
+    ROUTE,
+    CONFIG,
     SDK,
     QUIET_BASELINE,
     BASELINE,
