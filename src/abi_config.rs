@@ -13,9 +13,10 @@
 mod request;
 
 use core::cell::{Cell, UnsafeCell};
+use core::mem::offset_of;
 use core::ptr;
 
-use header_gate_config::{NONE, Reason, Store, flag, limits};
+use header_gate_config::{BYTES, NONE, ROOM, Reason, Store, flag, limits};
 
 use crate::abi_host::{
     COUNTER, OK, PAUSE, REFUSED, UNDEFINED, proxy_define_metric, proxy_send_local_response,
@@ -70,8 +71,9 @@ struct Memory {
     asked: Cell<Asked>,
     /// The size of the text that was lent, or 0.
     lent: Cell<usize>,
-    /// The longest text that is lent.
+    /// The longest text that is lent, and where: 0 for a text of a request, or the place of a configuration.
     room: Cell<usize>,
+    start: Cell<usize>,
     /// Where the policy of the request begins.
     base: Cell<u32>,
     /// The host writes an address and a size here.
@@ -90,6 +92,7 @@ static MEMORY: Memory = Memory {
     asked: Cell::new(Asked::Idle),
     lent: Cell::new(0),
     room: Cell::new(0),
+    start: Cell::new(0),
     base: Cell::new(0),
     data: Cell::new(0),
     size: Cell::new(0),
@@ -127,10 +130,15 @@ fn image() -> *mut u8 {
     unsafe { (&raw mut (*POLICIES.0.get()).image).cast() }
 }
 
-/// Where a text is lent.
+/// Where a text of a request is lent, and a line for the log is written.
 fn text() -> *mut u8 {
-    // SAFETY: a field of the static.
-    unsafe { (&raw mut (*POLICIES.0.get()).text).cast() }
+    // SAFETY: a field of the static. What is behind it, the policies, is a part of the static, too.
+    unsafe { POLICIES.0.get().cast::<u8>().add(offset_of!(Store, text)) }
+}
+
+/// Where a text is lent now. A configuration begins before the end of the policies' bytes.
+fn room() -> *mut u8 {
+    text().wrapping_add(MEMORY.start.get() % BYTES)
 }
 
 /// Where a host may write a value or text of `size` bytes: what it was asked for decides.
@@ -140,21 +148,22 @@ extern "C" fn malloc(size: usize) -> *mut u8 {
         Asked::Header if store().accepts_size(MEMORY.base.get(), size as u32) => image(),
         // Once.
         Asked::Text if size <= MEMORY.room.take() => {
-            clear(text(), size.min(limits::TEXT));
+            clear(room(), size.min(limits::TEXT));
             MEMORY.lent.set(size);
-            text()
+            room()
         }
         _ => REFUSED,
     }
 }
 
-/// Clears the image or the beginning of the text, in whole words: the last one may end behind `size`.
+/// Clears the image, a text or what is behind all policies, in whole words: the last one may end behind `size`.
 #[inline(never)]
 fn clear(start: *mut u8, size: usize) {
     let mut at = 0;
     while at < size {
-        // SAFETY: inside the image, or the text, which has room for twice the longest one. Volatile, so that the writes are
-        // not joined into a call of memset.
+        // SAFETY: inside the image or what is lent, which ends with whole words: there is more room than for a text of a
+        // request, and a configuration ends before the policies' bytes do. Volatile, so that the writes are not joined into
+        // a call of memset.
         unsafe { start.add(at).cast::<u64>().write_volatile(0) };
         at += size_of::<u64>();
     }
@@ -213,27 +222,35 @@ extern "C" fn proxy_on_configure(root: u32, size: usize) -> u32 {
         return 0;
     }
     MEMORY.asked.set(Asked::Nothing);
-    let is_taken = configure(root, size);
+    forget(root);
+    clear_free();
+    if store_mut().begin(size as u32) {
+        ask(size);
+    }
+    let is_taken = store_mut().take(root);
     if !is_taken {
         let size = store_mut().write_refusal() as usize;
         // SAFETY: address and size are those of a part of a static, which the host only reads.
         let _ = unsafe { proxy_log(ERROR, text(), size) };
+    } else if store().is(store().base(root), flag::COUNT) {
+        define();
     }
-    // The text of a configuration is not kept.
-    clear(text(), limits::TEXT);
+    // Nothing of a configuration that was refused is kept.
+    clear_free();
     MEMORY.asked.set(Asked::Idle);
     is_taken.into()
 }
 
-fn configure(root: u32, size: usize) -> bool {
-    if size == 0 || size > limits::TEXT {
-        store_mut().refuse(if size == 0 { Reason::Missing } else { Reason::Long });
-        return false;
-    }
-    clear(text(), limits::TEXT + 1);
-    MEMORY.room.set(size);
-    MEMORY.lent.set(0);
-    MEMORY.asked.set(Asked::Text);
+/// Clears what is behind all policies.
+#[inline(never)]
+fn clear_free() {
+    let free = store().free() as usize;
+    clear(text().wrapping_add(ROOM + free), BYTES - free);
+}
+
+/// Asks the host for a configuration.
+fn ask(size: usize) {
+    lend(ROOM + store().start() as usize, size);
     // SAFETY: the results are a word of the static each.
     let status = unsafe {
         proxy_get_buffer_bytes(
@@ -244,23 +261,23 @@ fn configure(root: u32, size: usize) -> bool {
             MEMORY.size.as_ptr(),
         )
     };
-    if delivered(status) != size {
-        store_mut().refuse(Reason::Delivery);
-        return false;
-    }
-    forget(root);
-    let is_taken = store_mut().take(root, size as u32);
-    if is_taken && store().is(store().base(root), flag::COUNT) {
-        define();
-    }
-    is_taken
+    let is_delivered = delivered(status) == size;
+    store_mut().fail_unless(is_delivered, Reason::Delivery);
+}
+
+/// Lets the host have room for a text of so many bytes, once.
+#[inline(never)]
+fn lend(start: usize, room: usize) {
+    MEMORY.start.set(start);
+    MEMORY.room.set(room);
+    MEMORY.asked.set(Asked::Text);
 }
 
 /// The size of the text that the host has delivered to the place where it was lent room, during this call; 0 if it did not.
 fn delivered(status: u32) -> usize {
     MEMORY.asked.set(Asked::Nothing);
     let size = MEMORY.lent.take();
-    let is_lent = MEMORY.data.take() == text().addr() && MEMORY.size.take() == size;
+    let is_lent = MEMORY.data.take() == room().addr() && MEMORY.size.take() == size;
     if status == OK && is_lent { size } else { 0 }
 }
 

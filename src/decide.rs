@@ -7,7 +7,7 @@ use crate::count::{ALLOWED, DENIED, EXEMPT, SHADOW_DENIED};
 #[cfg(not(feature = "config"))]
 pub type Client = usize;
 #[cfg(feature = "config")]
-pub type Client = u64;
+pub type Client = u32;
 
 /// The host's answer to the question for the header.
 #[derive(Clone, Copy)]

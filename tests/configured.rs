@@ -140,14 +140,14 @@ fn a_refused_configuration_is_logged_and_changes_nothing() {
     let too_long = " ".repeat(65_537);
     let nested = "[".repeat(65_000);
     let bad: Vec<(Vec<u8>, &str)> = vec![
-        (b"".to_vec(), "the configuration is missing"),
-        (b"secret".to_vec(), "the configuration has the wrong type"),
-        (small("secret", 403)[..30].into(), "values is not followed by valid JSON"),
-        (small("secret", 600).into(), "deny.status is out of range"),
-        (small("sec\\u0000ret", 403).into(), "values contains what is not allowed there"),
-        (small("secret\\ud800", 403).into(), "values is not followed by valid JSON"),
-        (nested.into(), "the configuration has the wrong type"),
-        (too_long.into(), "the configuration is too long"),
+        (b"".to_vec(), "policy: missing"),
+        (b"secret".to_vec(), "policy: wrong type"),
+        (small("secret", 403)[..30].into(), "values: invalid JSON"),
+        (small("secret", 600).into(), "deny.status: out of range"),
+        (small("sec\\u0000ret", 403).into(), "values: not allowed"),
+        (small("secret\\ud800", 403).into(), "values: invalid JSON"),
+        (nested.into(), "policy: wrong type"),
+        (too_long.into(), "policy: too long"),
     ];
     for configured in [false, true] {
         for (text, reason) in &bad {

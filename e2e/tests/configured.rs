@@ -115,16 +115,16 @@ fn a_bad_configuration_is_refused_with_a_reason_and_no_value() {
     // Envoy hands it over as protobuf.
     let object = json!({ "@type": "type.googleapis.com/google.protobuf.Struct", "value": good });
     for (version, configuration, reason) in [
-        (NEWEST, Value::Null, "the configuration is missing"),
-        (OLDEST, Value::Null, "the configuration is missing"),
-        (NEWEST, string(""), "the configuration is missing"),
-        (NEWEST, string("topsecret"), "the configuration has the wrong type"),
-        (NEWEST, string(&cut[..cut.len() - 2]), "values is not followed by valid JSON"),
-        (NEWEST, object, "the configuration has the wrong type"),
-        (NEWEST, with("vaules", json!([])), "the configuration has an unknown key"),
-        (OLDEST, with("values", json!("topsecret")), "values has the wrong type"),
-        (NEWEST, with("deny", json!({ "status": 403.5 })), "deny.status has the wrong type"),
-        (NEWEST, with("values", json!(["topsecret", "topsecret"])), "values has a duplicate"),
+        (NEWEST, Value::Null, "policy: missing"),
+        (OLDEST, Value::Null, "policy: missing"),
+        (NEWEST, string(""), "policy: missing"),
+        (NEWEST, string("topsecret"), "policy: wrong type"),
+        (NEWEST, string(&cut[..cut.len() - 2]), "values: invalid JSON"),
+        (NEWEST, object, "policy: wrong type"),
+        (NEWEST, with("vaules", json!([])), "policy: unknown key"),
+        (OLDEST, with("values", json!("topsecret")), "values: wrong type"),
+        (NEWEST, with("deny", json!({ "status": 403.5 })), "deny.status: wrong type"),
+        (NEWEST, with("values", json!(["topsecret", "topsecret"])), "values: duplicate"),
     ] {
         let listener = plugin(Listener::new("one"), &configuration);
         let error = run(version, &config(&[listener]), root()).expect_err(reason);

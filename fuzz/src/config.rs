@@ -29,9 +29,13 @@ impl Gates {
     /// Configures both; an error is the line for the log.
     fn configure(&mut self, input: &[u8]) -> Result<(), String> {
         let Self { store, vm } = self;
-        store.text.fill(0);
-        store.text[..input.len()].copy_from_slice(input);
-        let taken = store.take(ROOT, input.len() as u32);
+        let free = store.free() as usize;
+        store.bytes[free..].fill(0);
+        if store.begin(input.len() as u32) {
+            let start = store.start() as usize;
+            store.bytes[start..start + input.len()].copy_from_slice(input);
+        }
+        let taken = store.take(ROOT);
         let size = if taken { 0 } else { store.write_refusal() as usize };
         let line = String::from_utf8_lossy(&store.text[..size]).into_owned();
         if !input.is_empty() {
@@ -43,8 +47,8 @@ impl Gates {
     }
 
     fn bytes(&self, text: Text) -> Vec<u8> {
-        let words = self.store.policies().iter().flat_map(|word| word.to_le_bytes());
-        words.skip(text.at() as usize).take(text.size() as usize).collect()
+        let start = (self.store.base(ROOT) + text.at()) as usize;
+        self.store.policies()[start..start + text.size() as usize].to_vec()
     }
 
     /// Whether both let a request with this value pass.

@@ -4,7 +4,7 @@ use core::slice;
 
 use header_gate_config::{Text, field, flag};
 
-use super::{Asked, EXCEPT_ROOM, MEMORY, clear, delivered, image, store, store_mut, text};
+use super::{Asked, EXCEPT_ROOM, MEMORY, clear, delivered, image, lend, store, store_mut, text};
 use crate::abi_host::{
     HTTP_REQUEST_HEADERS, NOT_FOUND, OK, proxy_get_header_map_value, proxy_increment_metric,
     proxy_remove_header_map_value, proxy_replace_header_map_value, proxy_send_local_response,
@@ -17,15 +17,15 @@ pub struct Request {
     pub base: u32,
 }
 
-/// The address of a text in the store.
-fn address(text: Text) -> *const u8 {
-    store().address(text.at())
-}
-
 impl Request {
     /// A text of the policy.
     fn text(&self, text: u32) -> Text {
         store().text_of(self.base, text)
+    }
+
+    /// The address of a text of the policy.
+    fn address(&self, text: Text) -> *const u8 {
+        store().bytes.as_ptr().wrapping_add((self.base + text.at()) as usize)
     }
 
     fn is(&self, flag: u32) -> bool {
@@ -43,7 +43,11 @@ impl Request {
         let name = self.text(name);
         // SAFETY: key and size are those of a text in the store, which the host only reads.
         let status = unsafe {
-            proxy_remove_header_map_value(HTTP_REQUEST_HEADERS, address(name), name.size() as usize)
+            proxy_remove_header_map_value(
+                HTTP_REQUEST_HEADERS,
+                self.address(name),
+                name.size() as usize,
+            )
         };
         status == OK
     }
@@ -59,7 +63,7 @@ impl Gate for Request {
         let (status, size) = unsafe {
             let status = proxy_get_header_map_value(
                 HTTP_REQUEST_HEADERS,
-                address(header),
+                self.address(header),
                 header.size() as usize,
                 MEMORY.data.as_ptr(),
                 size,
@@ -81,7 +85,7 @@ impl Gate for Request {
         !self.is(flag::REMOVE) || self.host_removes(field::HEADER)
     }
 
-    fn host_takes(&self, client: u64) -> bool {
+    fn host_takes(&self, client: u32) -> bool {
         let (name, id) = (self.text(field::CLIENT_HEADER), store().id(self.base, client));
         if name.size() == 0 {
             return true;
@@ -90,9 +94,9 @@ impl Gate for Request {
         let status = unsafe {
             proxy_replace_header_map_value(
                 HTTP_REQUEST_HEADERS,
-                address(name),
+                self.address(name),
                 name.size() as usize,
-                address(id),
+                self.address(id),
                 id.size() as usize,
             )
         };
@@ -134,11 +138,11 @@ impl Gate for Request {
         let _ = unsafe {
             proxy_send_local_response(
                 store().field(self.base, field::STATUS),
-                address(details),
+                self.address(details),
                 details.size() as usize,
-                address(body),
+                self.address(body),
                 body.size() as usize,
-                address(headers),
+                self.address(headers),
                 headers.size() as usize,
                 store().field(self.base, field::GRPC_STATUS).cast_signed(),
             )
@@ -161,11 +165,11 @@ impl Exemptions for Request {
 
     // What is compared lies where texts are lent.
     fn is_method(&self, method: &[u8]) -> bool {
-        store().is_listed(self.text(field::METHODS), method.len() as u32)
+        store().is_listed(self.base, field::METHODS, method.len() as u32)
     }
 
     fn is_path(&self, path: &[u8]) -> bool {
-        store().is_listed(self.text(field::PATHS), path.len() as u32)
+        store().is_listed(self.base, field::PATHS, path.len() as u32)
     }
 }
 
@@ -173,9 +177,7 @@ impl Exemptions for Request {
 /// the address and size of memory that it was lent during this call; 0 otherwise.
 #[inline(never)]
 fn ask(name: &'static str) -> usize {
-    MEMORY.room.set(EXCEPT_ROOM);
-    MEMORY.lent.set(0);
-    MEMORY.asked.set(Asked::Text);
+    lend(0, EXCEPT_ROOM);
     // SAFETY: name and size are those of a constant; the results are a word of the static each.
     let status = unsafe {
         proxy_get_header_map_value(

@@ -1,27 +1,133 @@
 //! What gateways do with fields of requests and of local replies: measured in Envoy 1.36 and 1.40, and
 //! completed by what RFC 9110 and RFC 9113 tell any intermediary to do.
+//!
+//! A name is known by its hash, which has 32 bits. No two names here have the same one: that is checked when this is
+//! compiled. Of another name with the hash of one of these, both readers of policies believe that it is this one: they
+//! would refuse a name that is free, or let it be sent twice. Of four billion names that is one for each name here.
 
-use crate::keys::{NONE, place};
+/// The names, by what is true of them.
+const NAMES: [&str; LIST] = [
+    // Fields of a request that gateways answer, write or extend themselves.
+    "expect",
+    "forwarded",
+    "via",
+    "x-envoy-*",
+    "x-forwarded-*",
+    "x-request-id",
+    // Fields of one connection: an intermediary consumes them, and HTTP/2 does not carry them. And the size, which is not
+    // of one connection, but written anew on each.
+    "connection",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "content-length",
+    // Fields of a local reply that gateways write themselves. (Of a gRPC call, the message is the body.)
+    "date",
+    "grpc-message",
+    "server",
+    // Names with a meaning of their own; the last one is a method.
+    "content-type",
+    "grpc-status",
+    "host",
+    "OPTIONS",
+    // Fields of a response that may be sent as several lines: a client reads them as one list.
+    "accept-ch",
+    "accept-ranges",
+    "allow",
+    "alt-svc",
+    "clear-site-data",
+    "content-language",
+    "content-security-policy",
+    "content-security-policy-report-only",
+    "link",
+    "permissions-policy",
+    "proxy-authenticate",
+    "reporting-endpoints",
+    "server-timing",
+    "set-cookie",
+    "timing-allow-origin",
+    "warning",
+    "www-authenticate",
+    // As above, but Envoy joins the lines of a local reply with a comma.
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-expose-headers",
+    "cache-control",
+    "vary",
+];
 
-/// Fields of one connection: an intermediary consumes them, and HTTP/2 does not carry them. And the size, which is not
-/// of one connection, but written anew on each.
-const CONNECTION: &str = "connection http2-settings keep-alive proxy-connection te trailer transfer-encoding upgrade \
-    content-length";
+/// How many names there are: the place of any other one.
+const LIST: usize = 44;
 
-/// Fields of a request that gateways answer, write or extend themselves.
-const REQUEST: &str = "expect forwarded via x-envoy-* x-forwarded-* x-request-id";
+/// Where names of a kind begin.
+const CONNECTION: u32 = 6;
+const REPLY: u32 = 15;
+pub(crate) const CONTENT_TYPE: u32 = 18;
+pub(crate) const GRPC_STATUS: u32 = 19;
+pub(crate) const HOST: u32 = 20;
+pub(crate) const OPTIONS: u32 = 21;
+const REPEATABLE: u32 = 22;
+const JOINED: u32 = 39;
+const OTHER: u32 = LIST as u32;
 
-/// Fields of a local reply that gateways write themselves. (Of a gRPC call, the message is the body.)
-const REPLY: &str = "date grpc-message server";
+/// The bit that tells small letters from capitals.
+pub(crate) const SMALL: u8 = 0x20;
 
-/// Fields of a response that may be sent as several lines: a client reads them as one list.
-const REPEATABLE: &str = "accept-ch accept-ranges allow alt-svc clear-site-data content-language content-security-policy \
-    content-security-policy-report-only link permissions-policy proxy-authenticate reporting-endpoints \
-    server-timing set-cookie timing-allow-origin warning www-authenticate";
+/// Goes on with a hash.
+const fn mix(hash: u32, byte: u8) -> u32 {
+    (hash ^ byte as u32).wrapping_mul(0x0100_0193)
+}
 
-/// As above, but Envoy joins the lines of a local reply with a comma.
-const JOINED: &str = "access-control-allow-headers access-control-allow-methods access-control-expose-headers \
-    cache-control vary";
+static HASHES: [u32; LIST] = {
+    let (mut hashes, mut name) = ([0; LIST], 0);
+    while name < LIST {
+        let bytes = NAMES[name].as_bytes();
+        let mut at = 0;
+        // What ends in `*` stands for all that begin so.
+        while at < bytes.len() && bytes[at] != b'*' {
+            hashes[name] = mix(hashes[name], bytes[at]);
+            at += 1;
+        }
+        let mut other = 0;
+        while other < name {
+            assert!(hashes[other] != hashes[name]);
+            other += 1;
+        }
+        name += 1;
+    }
+    hashes
+};
+
+/// A name, by its place here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field(pub(crate) u32);
+
+impl Field {
+    /// Finds out whether a name of so many bytes is here, or begins as one that stands for all that do.
+    #[inline]
+    pub(crate) fn new(size: u32, byte: impl Fn(u32) -> u8) -> Self {
+        let (mut found, mut hash, mut at) = (OTHER, 0, 0);
+        while at < size {
+            let now = byte(at);
+            hash = mix(hash, now);
+            at += 1;
+            if now == b'-' || at == size {
+                let mut place = OTHER;
+                while place > 0 {
+                    place -= 1;
+                    if HASHES[place as usize % LIST] == hash {
+                        found = place;
+                    }
+                }
+            }
+        }
+        Self(found)
+    }
+}
 
 /// What a field of the denial needs.
 pub enum Denial {
@@ -35,36 +141,74 @@ pub enum Denial {
     Other,
 }
 
-/// Whether a field of this name, in any case, is in a list; what the functions here ask.
-pub fn named(name: &[u8]) -> impl Fn(&str) -> bool {
-    let byte = |at: u32| name.get(at as usize).map_or(0, u8::to_ascii_lowercase);
-    move |list| place(list, name.len() as u32, byte) != NONE
+/// The field of this name, in any case.
+#[must_use]
+pub fn named(name: &[u8]) -> Field {
+    Field::new(name.len() as u32, |at| name.get(at as usize).map_or(0, |byte| byte | SMALL))
 }
 
 /// Whether gateways write, merge or remove this field of a request.
-pub fn is_owned(is_in: impl Fn(&str) -> bool) -> bool {
-    is_in(CONNECTION) || is_in(REQUEST)
+#[must_use]
+#[inline]
+pub fn is_owned(Field(place): Field) -> bool {
+    place < REPLY
 }
 
 /// What this field of the denial needs.
-pub fn denial_field(is_in: impl Fn(&str) -> bool) -> Denial {
-    if is_in("content-type") {
-        Denial::ContentType
-    } else if is_in("grpc-status") {
-        Denial::GrpcStatus
-    } else if is_in(CONNECTION) || is_in(REPLY) {
-        Denial::Owned
-    } else {
-        Denial::Other
+#[must_use]
+#[inline]
+pub fn denial_field(Field(place): Field) -> Denial {
+    match place {
+        CONNECTION..CONTENT_TYPE => Denial::Owned,
+        CONTENT_TYPE => Denial::ContentType,
+        GRPC_STATUS => Denial::GrpcStatus,
+        _ => Denial::Other,
     }
 }
 
 /// Whether this field of the denial may be named twice.
-pub fn may_repeat(is_in: impl Fn(&str) -> bool) -> bool {
-    is_in(REPEATABLE) || is_joined(is_in)
+#[must_use]
+#[inline]
+pub fn may_repeat(Field(place): Field) -> bool {
+    (REPEATABLE..OTHER).contains(&place)
 }
 
 /// Whether Envoy makes one line of several of this field.
-pub fn is_joined(is_in: impl Fn(&str) -> bool) -> bool {
-    is_in(JOINED)
+#[must_use]
+pub fn is_joined(Field(place): Field) -> bool {
+    (JOINED..OTHER).contains(&place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_found_in_any_case_and_none_near_it() {
+        for (place, name) in (0..).zip(NAMES) {
+            if place == OPTIONS {
+                continue;
+            }
+            let start = name.strip_suffix('*');
+            let name = start.unwrap_or(name);
+            let prefixed = |rest: &str| named([name, rest].concat().as_bytes());
+            assert_eq!(named(name.as_bytes()), Field(place), "{name}");
+            assert_eq!(named(name.to_ascii_uppercase().as_bytes()), Field(place), "{name}");
+            assert_eq!(prefixed("a-b") == Field(place), start.is_some(), "{name}");
+            assert_eq!(named(&name.as_bytes()[1..]), Field(OTHER), "{name}");
+            assert_eq!(named(&name.as_bytes()[..name.len() - 1]), Field(OTHER), "{name}");
+        }
+        for (place, name) in [
+            (CONNECTION, "connection"),
+            (REPLY, "date"),
+            (CONTENT_TYPE, "content-type"),
+            (GRPC_STATUS, "grpc-status"),
+            (HOST, "host"),
+            (REPEATABLE, "accept-ch"),
+            (JOINED, "access-control-allow-headers"),
+        ] {
+            assert_eq!(named(name.as_bytes()), Field(place), "{name}");
+        }
+        assert_eq!([named(b""), named(b"options"), named(b"x-allow")], [Field(OTHER); 3]);
+    }
 }

@@ -1,10 +1,11 @@
 //! The policy from a plugin's configuration: the same keys as in `policy.toml`, as JSON, read once and then kept as the
 //! gate compares it. Pure and safe; it knows no host, and has no heap.
 //!
-//! [`Store::take`] reads a configuration in two steps. The reader decodes the text in place and makes a draft of it, whose
-//! texts are still in the configuration (`json.rs`, `read.rs`). Then its texts and the images of its values are written
-//! behind the other policies (`make.rs`). Only when both have succeeded, the store has the policy: a refused
-//! configuration changes nothing.
+//! [`Store::take`] reads a configuration where the host has written it, behind the policies, and keeps it there: the texts
+//! of a policy are those that it was read from. The reader decodes them in place, clears what stands between them, and
+//! notes what it finds in the fields of a draft (`json.rs`, `read.rs`, `check.rs`). Then lists and the keys of values are
+//! written behind the text, and the values are cleared (`make.rs`). Only when both have succeeded, the store has the policy: a
+//! refused configuration changes nothing.
 //!
 //! Several plugins may share a virtual machine. Each has a root context, and the store has a policy for each of these.
 //!
@@ -21,7 +22,9 @@
 extern crate std;
 
 mod check;
+pub mod field;
 pub mod fields;
+pub mod flag;
 mod json;
 pub mod keys;
 pub mod limits;
@@ -32,10 +35,10 @@ mod store;
 mod text;
 
 pub use reason::Reason;
-pub use store::{NONE, ROOTS, Store, field, flag};
+pub use store::{BYTES, NONE, ROOM, ROOTS, Store};
 pub use text::Text;
 
 /// Pages of memory, of 64 KiB each, that a module with a [`Store`] has. It never grows.
-pub const PAGES: usize = 11;
+pub const PAGES: usize = 10;
 /// Bytes of its stack, which only the reader uses.
 pub const STACK: usize = 1024;

@@ -1,217 +1,214 @@
-//! From a draft to a policy: its texts, its keys as images, and the table in which a request finds one of them.
+//! From a draft to a policy: its lists, its keys as images, and the table in which a request finds one of them.
 
+use crate::field;
+use crate::keys::{
+    CLIENT, CONTENT, ENFORCE, GRPC_STATUS, HEADERS, METHOD, METHODS, NAME, OWN_VALUE, PATH, PATHS,
+    ROOT, STATUS, VALUES,
+};
 use crate::limits;
-use crate::read::Item;
+use crate::read::IS_DIGEST;
 use crate::reason::Reason;
-use crate::store::{DIGEST, HASHED_IMAGE, PREFIX, PROBES, Store, field, flag, image_words};
+use crate::store::{BLOCK, BYTES, DIGEST, HASHED_IMAGE, PROBES, ROOM, Reader, Store, image_words};
 use crate::text::Text;
 
 impl Store {
-    /// Takes the configuration of a root context over, whole or not at all: the first `size` bytes of `text`, behind
-    /// which is a NUL. Returns whether it did; otherwise `refusal` has the line for the log.
-    pub fn take(&mut self, root: u32, size: u32) -> bool {
-        self.begin(size);
-        let (base, mut at) = (self.free(), self.free());
-        while (at as usize) < self.words.len() {
-            self.words[at as usize % self.words.len()] = 0;
-            at += 1;
-        }
-        self.fail_unless(base + field::COUNT <= self.words.len() as u32, Reason::Memory);
-        self.fail_unless(!self.is_full(), Reason::Memory);
-        if self.reader.reason != 0 {
-            return false;
-        }
-        self.set(field::FLAGS, flag::ENFORCE.into());
-        self.set(field::GRPC_STATUS, u32::MAX.into());
+    /// Begins to read a configuration of so many bytes; returns whether there is room for it, at [`Store::start`]. All
+    /// bytes behind the policies are 0.
+    pub fn begin(&mut self, size: u32) -> bool {
+        let draft = self.free();
+        let (at, end) = (BLOCK as u32, size.wrapping_add(BLOCK as u32));
+        self.reader = Reader { at, end, draft, key: ROOT, ..Reader::NEW };
+        self.fail_unless(size > 0, Reason::Missing);
+        self.fail_unless(size <= limits::TEXT as u32, Reason::Long);
+        // With a NUL behind it, and as far from the end as `text` is before the beginning.
+        let fits = !self.is_full() && draft.wrapping_add(end) < (BYTES - ROOM) as u32;
+        self.fail_unless(fits, Reason::Memory);
+        self.reader.reason == 0
+    }
+
+    /// Takes the configuration of a root context over, whole or not at all: the bytes at [`Store::start`]. Returns whether
+    /// it did; otherwise `write_refusal` has the line for the log.
+    pub fn take(&mut self, root: u32) -> bool {
+        self.set(ENFORCE, 1);
+        self.set(GRPC_STATUS, u32::MAX);
         self.read();
-        let end = if self.reader.reason == 0 { self.make(base) } else { 0 };
-        let taken = self.reader.reason == 0;
-        if taken {
-            self.add(root, end >> 3);
+        if self.reader.reason == 0 {
+            self.make(root);
         }
-        taken
+        self.reader.reason == 0
     }
 
-    /// Writes a byte to the place; returns the next place.
-    #[inline(never)]
-    fn put(&mut self, at: u32, byte: u32) -> u32 {
-        if let Some(word) = self.words.get_mut(at as usize >> 3) {
-            *word |= u64::from(byte & 0xff) << (8 * (at & 7));
-        }
-        at + 1
-    }
-
-    fn put_word(&mut self, at: u32, word: u64) -> u32 {
-        if let Some(place) = self.words.get_mut(at as usize >> 3) {
-            *place = word;
-        }
-        at + 8
-    }
-
-    fn put_number(&mut self, mut at: u32, number: u32) -> u32 {
-        let mut shift = 0;
-        while shift < 32 {
-            at = self.put(at, number >> shift);
-            shift += 8;
-        }
-        at
-    }
-
-    /// Copies a text of the configuration.
-    #[inline(never)]
-    fn put_text(&mut self, mut at: u32, text: Text) -> u32 {
-        let mut from = text.at();
-        while from < text.end() {
-            at = self.put(at, self.byte(from).into());
-            from += 1;
-        }
-        at
-    }
-
-    /// Makes the policy; returns where it ends, in bytes.
-    fn make(&mut self, base: u32) -> u32 {
-        let mut at = 8 * (base + field::COUNT);
-        for field in 0..field::TEXTS {
-            let text = Text(self.get(field));
-            let start = at;
-            if field == field::HEADERS {
-                at = self.put_sizes(at, text);
-            }
-            at = self.put_text(at, text);
-            self.set(field, Text::new(start - 8 * base, at - start).0);
-        }
-        let mut name = at;
-        for number in 0..self.count() {
-            at = self.put_text(at, self.item(number).id());
-        }
-        at = (at + 7) & !7;
+    /// Makes the policy.
+    fn make(&mut self, root: u32) {
+        let at = self.make_lists();
         self.measure();
-        let (keys, size) = (at, self.get(field::KEY) as u32);
-        let slots = keys + size * self.count();
-        self.set(field::KEYS, u64::from((keys >> 3) - base));
-        self.set(field::SLOTS, u64::from((slots >> 3) - base));
-        at = slots + 8 * (self.get(field::MASK) as u32 + 1);
-        self.fail_unless((at >> 3) < self.words.len() as u32, Reason::Memory);
-        for number in 0..self.count() {
-            self.put_key(base, number);
-            self.put_slot(base, number, name);
+        let (keys, size) = ((at + 7) & !7, self.get(field::KEY));
+        let slots = keys + (8 + size) * self.reader.items;
+        self.set(field::SLOTS, slots);
+        let base = self.reader.draft;
+        let end = base + slots + 4 + self.get(field::MASK);
+        let end = (end + BLOCK as u32 - 1) & !(BLOCK as u32 - 1);
+        self.fail_unless(end <= BYTES as u32, Reason::Memory);
+        let (mut number, mut at) = (0, keys);
+        while number < self.reader.items && self.reader.reason == 0 {
+            let item = self.items[number as usize % self.items.len()];
+            self.make_image(item as u32);
+            self.put_slot(at + 8);
+            self.set(at >> 2, (item >> 32) as u32);
+            at += 8;
             let mut byte = 0;
             while byte < size {
-                let word = self.image[byte as usize >> 3 & (self.image.len() - 1)];
-                self.put_word(keys + size * number + byte, word);
-                byte += 8;
+                let half = self.image_word(byte) >> (8 * (byte & 4));
+                self.set((at + byte) >> 2, half as u32);
+                byte += 4;
             }
-            name += self.item(number).id().size();
+            at += size;
+            number += 1;
+        }
+        if self.reader.reason == 0 {
+            self.add(root, end);
+        }
+    }
+
+    /// Writes the lists that a request needs behind the configuration; returns where they end.
+    fn make_lists(&mut self) -> u32 {
+        let (mut at, mut list) = (self.reader.end + 1, METHODS);
+        while list <= HEADERS {
+            at = (at + 3) & !3;
+            let start = at;
+            if list == HEADERS {
+                at = self.put_sizes(at);
+            }
+            let mut place = 0;
+            while place < self.reader.records {
+                let record = self.record(place);
+                let text = record.text();
+                let mut from = text.at();
+                if is_of(list, record.number()) {
+                    while from < text.end() {
+                        self.set_byte(at, self.byte(from));
+                        (at, from) = (at + 1, from + 1);
+                    }
+                    self.set_byte(at, record.ending());
+                    at += 1;
+                }
+                place += 1;
+            }
+            let size = at - start;
+            self.relate(size <= limits::HEADERS as u32, list, Reason::Long);
+            if list != STATUS {
+                self.set(list, Text::new(start, size).0);
+            }
+            list += 1;
         }
         at
-    }
-
-    fn count(&self) -> u32 {
-        (self.get(field::ITEMS) as u32).min(limits::ITEMS as u32)
-    }
-
-    fn item(&self, number: u32) -> Item {
-        Item(self.items[number as usize % self.items.len()])
     }
 
     /// Writes what stands before the denial's headers in the form in which the Proxy-Wasm specification serializes maps:
     /// the number of pairs, then the sizes of each name and value, all u32 in little-endian order. Each name and each
     /// value is followed by a zero byte.
-    fn put_sizes(&mut self, start: u32, pairs: Text) -> u32 {
-        let (mut at, mut from, mut size, mut entries) = (start + 4, pairs.at(), 0, 0);
-        while from < pairs.end() {
-            if self.byte(from) > PREFIX {
-                size += 1;
-            } else {
-                at = self.put_number(at, size);
-                (size, entries) = (0, entries + 1);
+    fn put_sizes(&mut self, mut at: u32) -> u32 {
+        let count = self.get(field::COUNTS + NAME);
+        self.set(at >> 2, count);
+        let mut place = 0;
+        while place < self.reader.records {
+            let record = self.record(place);
+            if is_of(HEADERS, record.number()) {
+                at += 4;
+                self.set(at >> 2, record.text().size());
             }
-            from += 1;
+            place += 1;
         }
-        self.put_number(start, entries / 2);
-        at
+        at + 4
     }
 
     /// Finds out how long images and keys are, which sizes values have, and how many slots there are.
     fn measure(&mut self) {
-        let (mut longest, mut is_known) = (0, true);
-        let count = self.count();
-        for number in 0..count {
-            let item = self.item(number);
-            is_known &= item.size() > 0;
-            longest = longest.max(item.size());
-            self.accept_size(item.size());
-            if item.is_digest() {
-                self.set_flag(flag::HASHED, true);
-            }
+        let (mut longest, mut is_known, mut is_hashed, mut place) = (0, true, false, 0);
+        let count = self.reader.items;
+        while place < count {
+            let value = self.items[place as usize % self.items.len()] as u32;
+            let size = Text(value & !IS_DIGEST).size();
+            is_hashed |= value & IS_DIGEST != 0;
+            is_known &= size > 0;
+            longest = longest.max(size);
+            self.accept_size(size);
+            place += 1;
         }
         if !is_known {
             longest = limits::CLIENT_VALUE as u32;
-            for size in 1..=longest {
+            let mut size = longest;
+            while size > 0 {
                 self.accept_size(size);
+                size -= 1;
             }
         }
-        let is_clients = self.flags() & flag::CLIENTS != 0;
-        let fits = is_clients || longest * count <= limits::VALUES_SIZE as u32;
-        (self.reader.table, self.reader.key) = (0, 1 + u8::from(is_clients));
-        self.fail_unless(fits, Reason::Long);
-        let is_hashed = self.flags() & flag::HASHED != 0;
+        let values = self.get(field::COUNTS + OWN_VALUE);
+        let fits = longest * values <= limits::VALUES_SIZE as u32;
+        // What is wrong from here on is wrong with the values, or with the clients, which is the next key.
+        self.relate(fits, VALUES + u32::from(values == 0), Reason::Long);
         let image = if is_hashed { HASHED_IMAGE } else { image_words(longest) };
-        self.set(field::IMAGE, u64::from(8 * image));
-        let key = if is_hashed { DIGEST } else { image };
-        self.set(field::KEY, u64::from(8 * key));
-        self.set(field::MASK, u64::from((8 * count).next_power_of_two() - 1));
+        self.set(field::HASHED, is_hashed.into());
+        self.set(field::IMAGE, 8 * image);
+        self.set(field::KEY, 8 * if is_hashed { DIGEST } else { image });
+        self.set(field::MASK, 4 * (8 * count).next_power_of_two() - 4);
     }
 
+    #[inline(never)]
     fn accept_size(&mut self, size: u32) {
         // Size 0 is that of none.
         if size > 0 {
-            let place = field::SIZES + (size >> 6);
-            self.set(place, self.get(place) | 1 << (size & 63));
+            let place = field::SIZES + (size >> 5);
+            self.set(place, self.get(place) | 1 << (size & 31));
         }
     }
 
-    /// Leaves the key of an item in the image, an image or a digest.
-    fn put_key(&mut self, base: u32, number: u32) {
-        let item = self.item(number);
-        let value = item.value();
+    /// Leaves the key of a value in the image, an image or a digest, and nothing of it in the configuration.
+    fn make_image(&mut self, value: u32) {
+        let (text, is_digest) = (Text(value & !IS_DIGEST), value & IS_DIGEST != 0);
+        let words = self.image_size(self.reader.draft) / 8;
         let mut word = 0;
-        while word < self.image.len() {
-            self.image[word] = 0;
+        while word < words {
+            self.image[word as usize % self.image.len()] = 0;
             word += 1;
         }
-        let size = if item.is_digest() { DIGEST * 8 } else { value.size() };
+        let size = if is_digest { DIGEST * 8 } else { text.size() };
         let mut byte = 0;
         while byte < size {
             // The words of a digest are big-endian.
-            let shift = if item.is_digest() { !byte } else { byte } & 7;
-            let own = u64::from(self.byte(value.at() + byte)) << (8 * shift);
+            let shift = if is_digest { !byte } else { byte } & 7;
+            let own = u64::from(self.byte(text.at() + byte)) << (8 * shift);
             self.image[(byte >> 3) as usize % self.image.len()] |= own;
+            self.set_byte(text.at() + byte, 0);
             byte += 1;
         }
-        if !item.is_digest() {
-            let last = self.image_size(base) as usize / 8 - 1;
-            self.image[last % self.image.len()] |= u64::from(size) << 32;
-            self.make_key(base, size);
+        if !is_digest {
+            self.image[(words - 1) as usize % self.image.len()] |= u64::from(size) << 32;
+            self.make_key(self.reader.draft, size);
         }
     }
 
-    /// Puts the item whose key is in the image to a slot, or fails if another one has its key or its name.
-    fn put_slot(&mut self, base: u32, number: u32, name: u32) {
-        let id = self.item(number).id();
-        let mut is_twice = self.find(base) != 0;
-        for other in 0..number {
-            is_twice |= id.size() > 0 && self.is_same(self.item(other).id(), id);
+    /// Puts the place of the key that is in the image to a slot, or fails if another one is the same.
+    fn put_slot(&mut self, key: u32) {
+        let base = self.reader.draft;
+        let is_new = self.find(base) == 0;
+        self.fail_unless(is_new, Reason::Duplicate);
+        let (mut hash, mut probes) = (self.hash(base), 4);
+        while self.slot(base, hash) != 0 && probes <= 4 * PROBES {
+            (hash, probes) = (hash.wrapping_add(4), probes + 4);
         }
-        self.fail_unless(!is_twice, Reason::Duplicate);
-        let (mut place, mut probes) = (self.hash(base), 1);
-        while self.slot(base, place) != 0 && probes <= PROBES {
-            (place, probes) = (place.wrapping_add(1), probes + 1);
-        }
-        self.fail_unless(probes <= PROBES, Reason::Memory);
-        let slot = u64::from(name - 8 * base) << 32 | u64::from(id.size() << 16 | (number + 1));
-        self.put_word(8 * self.slot_at(base, place), slot);
-        let most = self.get(field::PROBES).max(probes.into());
+        self.fail_unless(probes <= 4 * PROBES, Reason::Memory);
+        let slot = self.get(field::SLOTS) + (hash & self.get(field::MASK));
+        self.set(slot >> 2, key);
+        let most = self.get(field::PROBES).max(probes);
         self.set(field::PROBES, most);
     }
 }
+
+/// Whether an element is an item of a list, or of its items. Items have the numbers of their lists, and so much more.
+fn is_of(list: u32, number: u32) -> bool {
+    number.wrapping_sub(list + METHOD - METHODS) <= u32::from(list == HEADERS)
+}
+
+const _: () = assert!(PATH - PATHS == METHOD - METHODS && NAME - HEADERS == METHOD - METHODS);
+const _: () = assert!(CONTENT == NAME + 1 && CLIENT == VALUES + 1);

@@ -1,9 +1,7 @@
 //! Why a configuration is refused: a key, a reason and a place, and nothing of what it says.
 
-use crate::json::Reader;
-use crate::keys;
-use crate::read::{CLIENT, DENY, EXCEPT};
-use crate::store::Store;
+use crate::keys::{ELEMENTS, LINE, REASONS, ROOT, SEPARATOR, WORDS};
+use crate::store::{BLOCK, ROOM, Store};
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +14,6 @@ pub enum Reason {
     /// There is no such key.
     Unknown,
     /// It is there twice.
-    Twice,
-    /// An item is there twice.
     Duplicate,
     /// It is missing.
     Missing,
@@ -29,83 +25,93 @@ pub enum Reason {
     Many,
     /// It contains what its kind must not.
     Character,
-    /// It begins or ends with whitespace.
-    Blank,
     /// Gateways write, merge or remove it.
     Owned,
     /// It is none of the numbers or digits that are possible.
     Range,
     /// Another key excludes it.
     Conflict,
-    /// No path can match.
-    Path,
     /// There is no room for it.
     Memory,
     /// The host did not hand it over.
     Delivery,
 }
 
-/// The words for each, in their order.
-const REASONS: &str = "|is not followed by valid JSON|has the wrong type|has an unknown key|has a key twice\
-    |has a duplicate|is missing|is empty|is too long|has too many items|contains what is not allowed there\
-    |begins or ends with whitespace|is a field that gateways write|is out of range\
-    |does not go with another key|is not a plain path|does not fit into memory|was not delivered";
-
-/// What stands before a key of each table.
-const TABLES: &str = "|client.|except.|deny.";
-
 impl Store {
-    /// Keeps the reason why a configuration is not read at all.
-    pub fn refuse(&mut self, reason: Reason) {
-        self.begin(0);
-        self.fail(reason);
+    /// Keeps the first error: nothing is read any more.
+    #[inline(never)]
+    pub fn fail(&mut self, reason: Reason) {
+        let reader = &mut self.reader;
+        if reader.reason == 0 {
+            (reader.reason, reader.failed_at) = (reason as u32, reader.at);
+            reader.failed_key = reader.key;
+        }
+        reader.at = reader.end;
+    }
+
+    /// Keeps an error unless this holds.
+    #[inline(never)]
+    pub fn fail_unless(&mut self, holds: bool, reason: Reason) {
+        if !holds {
+            self.fail(reason);
+        }
     }
 
     /// Writes the line for the log to `text`; returns its size.
     pub fn write_refusal(&mut self) -> u32 {
-        let Reader { failed_table: table, failed_key: key, reason, failed_at, .. } = self.reader;
-        let mut at = self.put_item(0, "header-gate: configuration refused at byte ", 0);
-        let (mut power, mut number) = (100_000, failed_at);
+        self.reader.at = 0;
+        self.put_word(LINE);
+        let (place, mut power) = (self.reader.failed_at - BLOCK as u32, 100_000);
         while power > 0 {
-            if number >= power || power == 1 || failed_at > number {
-                self.set_byte(at, b'0' + (number / power % 10) as u8);
-                at += 1;
+            let digit = place / power;
+            if digit > 0 || power == 1 {
+                self.put(b'0' + (digit % 10) as u8);
             }
-            (number, power) = (number % power, power / 10);
+            power /= 10;
         }
-        at = self.put_item(at, ": ", 0);
-        if key == keys::NONE {
-            at = self.put_item(at, "the configuration", 0);
-        } else {
-            let list = match table {
-                CLIENT => keys::CLIENT,
-                EXCEPT => keys::EXCEPT,
-                DENY => keys::DENY,
-                _ => keys::POLICY,
-            };
-            at = self.put_item(at, TABLES, table);
-            // Blanks separate keys, and are part of everything else.
-            at = self.put_separated(at, list, key, b' ');
+        self.put_word(SEPARATOR);
+        let key = self.keyed(self.reader.failed_key);
+        let owner = self.keyed(self.owner(key));
+        if owner < ROOT {
+            self.put_word(owner);
+            self.put(b'.');
         }
-        at = self.put_item(at, " ", 0);
-        self.put_item(at, REASONS, reason)
+        self.put_word(key);
+        self.put_word(SEPARATOR);
+        self.put_word(REASONS + self.reader.reason);
+        self.reader.at
     }
 
-    fn put_item(&mut self, at: u32, list: &str, number: u8) -> u32 {
-        self.put_separated(at, list, number, b'|')
-    }
-
-    /// Writes an item of a list to `text`; returns where it ends.
+    /// The element itself if it has a key, or the one that it is an item of.
     #[inline(never)]
-    fn put_separated(&mut self, mut at: u32, list: &str, mut number: u8, separator: u8) -> u32 {
-        for &byte in list.as_bytes() {
-            if byte == separator {
+    fn keyed(&self, mut element: u32) -> u32 {
+        while element > ROOT {
+            element = self.owner(element);
+        }
+        element
+    }
+
+    /// The object or list that an element is in.
+    pub(crate) fn owner(&self, element: u32) -> u32 {
+        ELEMENTS[element as usize % ELEMENTS.len()].owner()
+    }
+
+    #[inline(never)]
+    fn put(&mut self, byte: u8) {
+        let at = self.reader.at;
+        self.text[at as usize % ROOM] = byte;
+        self.reader.at = at + 1;
+    }
+
+    /// Writes one of the words.
+    #[inline(never)]
+    fn put_word(&mut self, mut number: u32) {
+        for &byte in WORDS.as_bytes() {
+            if byte == b'|' {
                 number = number.wrapping_sub(1);
             } else if number == 0 {
-                self.set_byte(at, byte);
-                at += 1;
+                self.put(byte);
             }
         }
-        at
     }
 }

@@ -1,26 +1,26 @@
 //! The memory of a gate: a configuration while it is read, and the policies, one for each root context.
 //!
-//! A policy is a range of words: first its fields, then its texts, its keys, and the table in which a request finds one
-//! of them. Ranges lie one behind the other. An index into an array is masked, so that it is always inside, and no
-//! access can fail.
+//! A policy is a range of whole blocks: first its fields, in one block, then the configuration that it was read from, with
+//! its texts, and behind that its lists, its keys, and the table in which a request finds one of them. Ranges lie one behind
+//! the other. An index into an array is masked, so that it is always inside, and no access can fail.
 
 use header_gate_decision::hash::mix;
 use header_gate_decision::sha256::{self, SCRATCH, digest_words};
 
-use crate::json::Reader;
-use crate::limits;
 use crate::text::Text;
+use crate::{field, limits};
 
 /// The most root contexts with a policy.
 pub const ROOTS: usize = 64;
 /// No root, no value.
 pub const NONE: u32 = u32::MAX;
 
-/// Words of all policies: 512 KiB.
-const WORDS: usize = 1 << 16;
-/// Bytes for a configuration, and a NUL behind it.
-const TEXT: usize = limits::TEXT << 1;
-pub(crate) const TEXT_MASK: usize = TEXT - 1;
+/// Bytes of all policies.
+pub const BYTES: usize = 512 << 10;
+/// Bytes of a block: room for the fields.
+pub const BLOCK: usize = 1 << 10;
+/// Bytes for what a request says.
+pub const ROOM: usize = 4 << 10;
 /// Words for the image of a value, the next power of two.
 const IMAGE: usize = 1 << 10;
 /// Words of the longest value's image.
@@ -30,74 +30,48 @@ pub(crate) const HASHED_IMAGE: u32 = image_words(limits::CLIENT_VALUE as u32);
 pub(crate) const DIGEST: u32 = 4;
 /// The most slots that a key may be away from its own.
 pub(crate) const PROBES: u32 = 16;
+/// Texts of lists, and values: more than the limits allow, a power of two.
+const RECORDS: usize = 1 << 12;
+const ITEMS: usize = 1 << 10;
 
 /// Words of an image: the bytes, padding, and a size of four bytes.
 pub(crate) const fn image_words(size: u32) -> u32 {
     (size + 4).div_ceil(8)
 }
 
-/// The fields of a policy. The texts come first: where they begin, in bytes from the policy on, and their sizes.
-pub mod field {
-    /// The header's name, in lower case.
-    pub const HEADER: u32 = 0;
-    /// The header that names a client; empty if the policy has none.
-    pub const CLIENT_HEADER: u32 = 1;
-    /// The denial's headers, in the ABI's serialized form.
-    pub const HEADERS: u32 = 2;
-    /// The denial's body.
-    pub const BODY: u32 = 3;
-    /// Response code details.
-    pub const DETAILS: u32 = 4;
-    /// The same where the header is missing.
-    pub const MISSING_DETAILS: u32 = 5;
-    /// Exempt methods, as a list.
-    pub const METHODS: u32 = 6;
-    /// Exempt paths, as a list.
-    pub const PATHS: u32 = 7;
-    pub(crate) const TEXTS: u32 = 8;
-    /// Status of the denial.
-    pub const STATUS: u32 = 8;
-    /// gRPC status of the denial; -1 if the host derives it.
-    pub const GRPC_STATUS: u32 = 9;
-    /// What is true of the policy, a bit each.
-    pub const FLAGS: u32 = 10;
-    /// Bytes of a value's image, and of a key: whole words.
-    pub(crate) const IMAGE: u32 = 11;
-    pub(crate) const KEY: u32 = 12;
-    /// Where keys and slots begin, in words from the policy on.
-    pub(crate) const KEYS: u32 = 13;
-    pub(crate) const SLOTS: u32 = 14;
-    /// The number of slots less one, and how many are looked at.
-    pub(crate) const MASK: u32 = 15;
-    pub(crate) const PROBES: u32 = 16;
-    /// The number of values.
-    pub(crate) const ITEMS: u32 = 17;
-    /// A bit for each size that an accepted value has.
-    pub(crate) const SIZES: u32 = 18;
-    pub(crate) const COUNT: u32 = SIZES + (crate::limits::VALUES_SIZE as u32 / 64 + 1);
+/// What the reader of a configuration knows.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    /// Where the next token begins, or blanks before it.
+    pub at: u32,
+    /// Where the text ends: there is a NUL, which no token has.
+    pub end: u32,
+    /// The element that is read.
+    pub key: u32,
+    /// The first error, or 0; and where it was, and in which element.
+    pub reason: u32,
+    pub failed_at: u32,
+    pub failed_key: u32,
+    /// Where the draft begins, behind all policies.
+    pub draft: u32,
+    /// How many texts of lists and how many values there are.
+    pub records: u32,
+    pub items: u32,
 }
 
-/// What is true of a policy, a bit each.
-pub mod flag {
-    /// It takes the header off.
-    pub const REMOVE: u32 = 1;
-    /// It counts.
-    pub const COUNT: u32 = 1 << 1;
-    /// It denies.
-    pub const ENFORCE: u32 = 1 << 2;
-    /// It exempts CORS preflights.
-    pub const PREFLIGHT: u32 = 1 << 3;
-    /// It has other details for a request without the header.
-    pub const MISSING_DETAILS: u32 = 1 << 4;
-    /// It keeps digests of values.
-    pub const HASHED: u32 = 1 << 5;
-    /// Its values are clients'.
-    pub(crate) const CLIENTS: u32 = 1 << 6;
-    /// The denial has a content type, or a gRPC status, among its headers.
-    pub(crate) const CONTENT_TYPE: u32 = 1 << 7;
-    pub(crate) const GRPC_HEADER: u32 = 1 << 8;
-    /// `OPTIONS` is exempt.
-    pub(crate) const OPTIONS: u32 = 1 << 9;
+impl Reader {
+    /// A reader of nothing.
+    pub const NEW: Self = Self {
+        at: 0,
+        end: 0,
+        key: 0,
+        reason: 0,
+        failed_at: 0,
+        failed_key: 0,
+        draft: 0,
+        records: 0,
+        items: 0,
+    };
 }
 
 /// All of it. It is zero at the start, so that a module has no data for it.
@@ -113,11 +87,13 @@ pub struct Store {
     bases: [u32; 2 * ROOTS],
     /// A request's value as an image.
     pub image: [u64; IMAGE],
-    /// The values or clients of a configuration.
-    pub(crate) items: [u64; IMAGE],
-    /// A configuration; or what a request says.
-    pub text: [u8; TEXT],
-    pub(crate) words: [u64; WORDS],
+    /// The values or clients of a configuration, and other texts of its lists.
+    pub(crate) items: [u64; ITEMS],
+    pub(crate) records: [u64; RECORDS],
+    /// What a request says.
+    pub text: [u8; ROOM],
+    /// The policies, and a configuration behind them.
+    pub bytes: [u8; BYTES],
 }
 
 impl Store {
@@ -131,72 +107,72 @@ impl Store {
             roots: [0; ROOTS],
             bases: [0; 2 * ROOTS],
             image: [0; IMAGE],
-            items: [0; IMAGE],
-            text: [0; TEXT],
-            words: [0; WORDS],
+            items: [0; ITEMS],
+            records: [0; RECORDS],
+            text: [0; ROOM],
+            bytes: [0; BYTES],
         }
     }
 
     /// Where the policy behind all others would begin.
-    pub(crate) fn free(&self) -> u32 {
+    #[must_use]
+    pub fn free(&self) -> u32 {
         self.bases[self.count as usize % (2 * ROOTS)]
     }
 
+    /// Where a configuration is written to: behind the fields of its policy.
+    #[must_use]
+    pub fn start(&self) -> u32 {
+        self.free() + BLOCK as u32
+    }
+
+    /// A byte of all policies.
+    #[inline]
+    pub(crate) fn own_byte(&self, at: u32) -> u8 {
+        self.bytes[at as usize % BYTES]
+    }
+
+    /// A word of all policies.
     #[inline]
     pub(crate) fn word(&self, at: u32) -> u64 {
-        self.words[at as usize % WORDS]
+        let (words, _) = self.bytes.as_chunks();
+        u64::from_le_bytes(words[at as usize % (BYTES / 8)])
+    }
+
+    /// Half of a word.
+    #[inline]
+    pub(crate) fn half(&self, at: u32) -> u32 {
+        let (halves, _) = self.bytes.as_chunks();
+        u32::from_le_bytes(halves[(at >> 2) as usize % (BYTES / 4)])
     }
 
     /// A field of the policy at `base`.
     #[inline]
     #[must_use]
     pub fn field(&self, base: u32, field: u32) -> u32 {
-        self.word(base + field) as u32
-    }
-
-    /// A field of the draft.
-    #[inline(never)]
-    pub(crate) fn get(&self, field: u32) -> u64 {
-        self.word(self.reader.draft + field)
-    }
-
-    /// Sets a field of the draft.
-    #[inline(never)]
-    pub(crate) fn set(&mut self, field: u32, value: u64) {
-        self.words[(self.reader.draft + field) as usize % WORDS] = value;
+        let (blocks, _) = self.bytes.as_chunks::<BLOCK>();
+        let (fields, _) = blocks[base as usize / BLOCK % (BYTES / BLOCK)].as_chunks();
+        u32::from_le_bytes(fields[field as usize % (BLOCK / 4)])
     }
 
     /// Whether this is true of a policy.
     #[inline]
     #[must_use]
     pub fn is(&self, base: u32, flag: u32) -> bool {
-        self.field(base, field::FLAGS) & flag != 0
+        self.field(base, flag) != 0
     }
 
-    /// A text of a policy, in bytes from the first policy on.
+    /// A text of a policy, from where that begins.
     #[inline]
     #[must_use]
     pub fn text_of(&self, base: u32, text: u32) -> Text {
-        Text(self.word(base + text) + u64::from(8 * base))
+        Text(self.field(base, text))
     }
 
-    /// The words of all policies.
+    /// The bytes of all policies.
     #[must_use]
-    pub fn policies(&self) -> &[u64] {
-        self.words.get(..self.free() as usize).unwrap_or_default()
-    }
-
-    /// The address of a byte of a policy.
-    #[inline]
-    #[must_use]
-    pub fn address(&self, at: u32) -> *const u8 {
-        self.words.as_ptr().cast::<u8>().wrapping_add(at as usize)
-    }
-
-    /// A byte of a policy.
-    #[inline]
-    fn policy_byte(&self, at: u32) -> u8 {
-        (self.word(at >> 3) >> (8 * (at & 7))) as u8
+    pub fn policies(&self) -> &[u8] {
+        self.bytes.get(..self.free() as usize).unwrap_or_default()
     }
 
     /// Where the policy of a root context begins, or [`NONE`].
@@ -244,8 +220,10 @@ impl Store {
             if root != NONE && lives(root) {
                 self.roots[kept % ROOTS] = root;
                 while from < end {
-                    self.words[to as usize % WORDS] = self.word(from);
-                    (from, to) = (from + 1, to + 1);
+                    let word = self.word(from >> 3).to_le_bytes();
+                    let (words, _) = self.bytes.as_chunks_mut();
+                    words[(to >> 3) as usize % (BYTES / 8)] = word;
+                    (from, to) = (from + 8, to + 8);
                 }
                 kept += 1;
                 self.bases[kept % (2 * ROOTS)] = to;
@@ -259,7 +237,7 @@ impl Store {
     #[must_use]
     pub fn accepts_size(&self, base: u32, size: u32) -> bool {
         size <= limits::VALUES_SIZE as u32
-            && self.word(base + field::SIZES + (size >> 6)) >> (size & 63) & 1 != 0
+            && self.field(base, field::SIZES + (size >> 5)) >> (size & 31) & 1 != 0
     }
 
     /// The size of a value's image.
@@ -271,14 +249,14 @@ impl Store {
 
     /// A word of the image, by its place in bytes.
     #[inline]
-    fn image_word(&self, at: u32) -> u64 {
+    pub(crate) fn image_word(&self, at: u32) -> u64 {
         self.image[at as usize >> 3 & (IMAGE - 1)]
     }
 
     /// Makes the key of the image, which has a value of `size` bytes: itself, or its digest.
     #[inline(never)]
     pub fn make_key(&mut self, base: u32, size: u32) {
-        if !self.is(base, flag::HASHED) {
+        if !self.is(base, field::HASHED) {
             return;
         }
         if let Some(words) = self.image.first_chunk::<{ HASHED_IMAGE as usize }>() {
@@ -289,7 +267,7 @@ impl Store {
         }
     }
 
-    /// The hash of the key that is in the image.
+    /// The hash of the key that is in the image, times the bytes of a slot.
     // Loops on the path of a request count down to 0, and bytes rather than words, and each is in a function that two
     // call: then `gate build` can follow them.
     #[inline(never)]
@@ -312,59 +290,61 @@ impl Store {
     /// sizes alone: so many keys are compared as the most that share a slot.
     #[inline(never)]
     #[must_use]
-    pub fn find(&self, base: u32) -> u64 {
+    pub fn find(&self, base: u32) -> u32 {
         let (first, size) = (self.hash(base), self.key_size(base));
-        let mut probe = self.field(base, field::PROBES).min(PROBES);
+        let mut probe = self.field(base, field::PROBES).min(4 * PROBES);
         let mut found = 0;
-        while probe > 0 {
-            probe -= 1;
+        while probe >= 4 {
+            probe -= 4;
             let slot = self.slot(base, first.wrapping_add(probe));
-            let number = (slot as u32 & 0xffff).wrapping_sub(1);
-            let key = base.wrapping_add(self.field(base, field::KEYS));
-            let key = key.wrapping_add(number.wrapping_mul(size >> 3));
+            // Words: so the loop below counts as it is written.
+            let key = base.wrapping_add(slot) >> 3;
             let (mut difference, mut left) = (u64::from(slot == 0), size);
             while left >= 8 {
                 left -= 8;
                 difference |= self.image_word(left) ^ self.word(key.wrapping_add(left >> 3));
             }
-            found |= slot & u64::from(difference == 0).wrapping_neg();
+            found |= slot & u32::from(difference == 0).wrapping_neg();
         }
         found
     }
 
-    /// What a slot holds: the number of a value and one, and where its client's name is; 0 if it is empty.
+    /// What a slot holds: where a key is in the policy; 0 if it is empty.
     #[inline(never)]
-    pub(crate) fn slot(&self, base: u32, number: u32) -> u64 {
-        self.word(self.slot_at(base, number))
+    pub(crate) fn slot(&self, base: u32, hash: u32) -> u32 {
+        self.half(self.slot_at(base, hash))
     }
 
-    pub(crate) fn slot_at(&self, base: u32, number: u32) -> u32 {
-        base + self.field(base, field::SLOTS) + (number & self.field(base, field::MASK))
+    #[inline]
+    pub(crate) fn slot_at(&self, base: u32, hash: u32) -> u32 {
+        base.wrapping_add(self.field(base, field::SLOTS))
+            .wrapping_add(hash & self.field(base, field::MASK))
     }
 
-    /// The name of the client that a slot holds.
+    /// The name of the client that a slot holds, from where the policy begins.
     #[inline]
     #[must_use]
-    pub fn id(&self, base: u32, slot: u64) -> Text {
-        Text::new(8 * base + (slot >> 32) as u32, slot as u32 >> 16)
+    pub fn id(&self, base: u32, slot: u32) -> Text {
+        Text(self.half(base.wrapping_add(slot).wrapping_sub(8)))
     }
 
     /// Whether a text of a request is one of a list of a policy, or begins as one that is a prefix.
     #[inline(never)]
     #[must_use]
-    pub fn is_listed(&self, list: Text, size: u32) -> bool {
+    pub fn is_listed(&self, base: u32, list: u32, size: u32) -> bool {
+        let list = self.text_of(base, list);
         let (mut found, mut at, mut same) = (false, 0, true);
-        let (mut place, mut left) = (list.at(), list.size() & (LISTS - 1));
+        let (mut place, mut left) = (base.wrapping_add(list.at()), list.size() & (LISTS - 1));
         while left > 0 {
-            let byte = self.policy_byte(place);
+            let byte = self.own_byte(place);
             if byte <= PREFIX {
                 found |= same && (byte == PREFIX || at == size);
                 (at, same) = (0, true);
             } else {
-                same &= at < size && self.byte(at) == byte;
-                at += 1;
+                same &= at < size && self.text[at as usize % ROOM] == byte;
+                at = at.wrapping_add(1);
             }
-            (place, left) = (place + 1, left - 1);
+            (place, left) = (place.wrapping_add(1), left - 1);
         }
         found
     }
@@ -382,5 +362,6 @@ impl Default for Store {
     }
 }
 
-const _: () = assert!(LONGEST_IMAGE as usize <= IMAGE && limits::ITEMS <= IMAGE);
+const _: () = assert!(LONGEST_IMAGE as usize <= IMAGE && limits::ITEMS <= ITEMS);
 const _: () = assert!(limits::PATHS + limits::EXCEPT < LISTS as usize);
+const _: () = assert!(field::END as usize <= BLOCK / 4);
