@@ -9,7 +9,7 @@ use crate::keys::{
     NUMBER, OWN_CLIENT, OWN_VALUE, PAIR, REMOVE, ROOT, SHA256, SIZE, STATUS, TABLE, TRUTH, VALUE,
     VALUES,
 };
-use crate::reason::Reason;
+use crate::reason::{Reason, owner};
 use crate::store::Store;
 use crate::text::Text;
 use crate::{field, flag};
@@ -86,7 +86,7 @@ impl Store {
     fn member(&mut self, inside: u32, seen: &mut u32) -> u32 {
         let key = self.string(Reason::Syntax);
         let number = self.find_word(key.at(), key.end());
-        let is_known = number < ROOT && self.owner(number) == inside;
+        let is_known = number < ROOT && owner(number) == inside;
         self.fail_unless(is_known, Reason::Unknown);
         let bit = 1 << (number & 31);
         self.fail_unless(*seen & bit == 0, Reason::Duplicate);

@@ -70,8 +70,8 @@ impl Store {
             power /= 10;
         }
         self.put_word(SEPARATOR);
-        let key = self.keyed(self.reader.failed_key);
-        let owner = self.keyed(self.owner(key));
+        let key = keyed(self.reader.failed_key);
+        let owner = keyed(owner(key));
         if owner < ROOT {
             self.put_word(owner);
             self.put(b'.');
@@ -80,20 +80,6 @@ impl Store {
         self.put_word(SEPARATOR);
         self.put_word(REASONS + self.reader.reason);
         self.reader.at
-    }
-
-    /// The element itself if it has a key, or the one that it is an item of.
-    #[inline(never)]
-    fn keyed(&self, mut element: u32) -> u32 {
-        while element > ROOT {
-            element = self.owner(element);
-        }
-        element
-    }
-
-    /// The object or list that an element is in.
-    pub(crate) fn owner(&self, element: u32) -> u32 {
-        ELEMENTS[element as usize % ELEMENTS.len()].owner()
     }
 
     #[inline(never)]
@@ -114,4 +100,18 @@ impl Store {
             }
         }
     }
+}
+
+/// The element itself if it has a key, or the one that it is an item of.
+#[inline(never)]
+fn keyed(mut element: u32) -> u32 {
+    while element > ROOT {
+        element = owner(element);
+    }
+    element
+}
+
+/// The object or list that an element is in.
+pub(crate) fn owner(element: u32) -> u32 {
+    ELEMENTS[element as usize % ELEMENTS.len()].owner()
 }
