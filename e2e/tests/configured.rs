@@ -252,7 +252,7 @@ fn a_configuration_is_replaced_under_load_and_no_request_is_decided_wrongly() {
     clients.into_iter().for_each(|client| client.join().unwrap());
     assert_eq!(virtual_machines(&envoy), expected(WORKERS.into()), "they share one");
     let log = envoy.stop().unwrap();
-    assert!(log.contains(": deny.status is out of range"), "{log}");
+    assert!(log.contains(": deny.status: out of range"), "{log}");
 }
 
 #[test]
@@ -287,5 +287,5 @@ fn a_filter_from_ecds_keeps_its_policy_when_the_next_one_is_refused() {
     until(rejected, || stat(&envoy, rejected) == 1);
     assert!(serves(0));
     let log = envoy.stop().unwrap();
-    assert!(log.contains(": deny.status is out of range"), "{log}");
+    assert!(log.contains(": deny.status: out of range"), "{log}");
 }
