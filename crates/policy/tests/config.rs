@@ -4,79 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cases::{Case, GOOD};
-use header_gate_config::{NONE, ROOTS, Store, Text, field, flag, keys, limits};
-use header_gate_decision::write_image;
+use gate::{Gate, ROOT};
+use header_gate_config::{NONE, ROOTS, field, flag, keys, limits};
 use header_gate_policy::Policy;
 
 mod cases;
-
-/// The root context of most tests.
-const ROOT: u32 = 7;
-
-struct Gate(Box<Store>);
-
-impl Gate {
-    fn new() -> Self {
-        Self(Box::new(Store::new()))
-    }
-
-    /// Configures a root context; an error is the line for the log.
-    fn configure(&mut self, root: u32, configuration: &[u8]) -> Result<(), String> {
-        let Self(store) = self;
-        // As the front does it. What an earlier one left is not read.
-        let free = store.free() as usize;
-        store.bytes[free..].fill(0);
-        if store.begin(configuration.len() as u32) {
-            let start = store.start() as usize;
-            store.bytes[start..start + configuration.len()].copy_from_slice(configuration);
-        }
-        if store.take(root) {
-            return Ok(());
-        }
-        let size = store.write_refusal() as usize;
-        Err(str::from_utf8(&store.text[..size]).unwrap().to_owned())
-    }
-
-    fn take(&mut self, configuration: &str) -> Result<(), String> {
-        self.configure(ROOT, configuration.as_bytes())
-    }
-
-    /// Bytes of a text of the policy at `base`.
-    fn bytes(&self, base: u32, text: Text) -> &[u8] {
-        let start = (base + text.at()) as usize;
-        &self.0.policies()[start..start + text.size() as usize]
-    }
-
-    fn text(&self, root: u32, text: u32) -> &[u8] {
-        let base = self.0.base(root);
-        self.bytes(base, self.0.text_of(base, text))
-    }
-
-    fn field(&self, field: u32) -> u32 {
-        self.0.field(self.0.base(ROOT), field)
-    }
-
-    /// The client with this value, as a request finds it.
-    fn find(&mut self, root: u32, value: &[u8]) -> Option<Vec<u8>> {
-        let base = self.0.base(root);
-        let size = u32::try_from(value.len()).unwrap();
-        if !self.0.accepts_size(base, size) {
-            return None;
-        }
-        self.0.image.fill(0);
-        let words = self.0.image_size(base) as usize / 8;
-        write_image(&mut self.0.image[..words], value);
-        self.0.make_key(base, size);
-        let slot = self.0.find(base);
-        (slot != 0).then(|| self.bytes(base, self.0.id(base, slot)).to_vec())
-    }
-
-    /// Whether a list of the policy has a text.
-    fn lists(&mut self, list: u32, text: &str) -> bool {
-        self.0.text[..text.len()].copy_from_slice(text.as_bytes());
-        self.0.is_listed(self.0.base(ROOT), list, text.len() as u32)
-    }
-}
+mod gate;
 
 /// A policy in TOML as JSON, if it is TOML. Whole numbers are doubles, as Istio writes them.
 fn json(text: &str) -> Option<String> {
