@@ -1,9 +1,9 @@
 //! What gateways do with fields of requests and of local replies: measured in Envoy 1.36 and 1.40, and
 //! completed by what RFC 9110 and RFC 9113 tell any intermediary to do.
 //!
-//! A name is known by its hash, which has 32 bits. No two names here have the same one: that is checked when this is
-//! compiled. Of another name with the hash of one of these, both readers of policies believe that it is this one: they
-//! would refuse a name that is free, or let it be sent twice. Of four billion names that is one for each name here.
+//! Names are compared by a hash of 32 bits. It does not compile if two of these names have the same hash. Another name with
+//! the hash of one of these is taken for it by both readers of policies: they refuse it, or accept it twice. One in four
+//! billion names has the hash of a given one.
 
 /// The names, by what is true of them.
 const NAMES: [&str; LIST] = [
@@ -73,6 +73,9 @@ pub(crate) const OPTIONS: u32 = 21;
 const REPEATABLE: u32 = 22;
 const JOINED: u32 = 39;
 const OTHER: u32 = LIST as u32;
+
+// The reader keeps a bit for each place, by its last five bits: no place has those of a name with a meaning of its own.
+const _: () = assert!(CONTENT_TYPE < REPEATABLE && OTHER < 32 + CONTENT_TYPE);
 
 /// The bit that tells small letters from capitals.
 pub(crate) const SMALL: u8 = 0x20;

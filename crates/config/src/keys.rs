@@ -4,23 +4,29 @@
 
 use crate::limits;
 
-/// The keys of the policy itself.
-pub const POLICY: &str =
-    "header values client client_header secret remove count enforce except deny";
-/// Of a client.
-pub const CLIENT_KEYS: &str = "id value sha256 size";
-/// Of what passes without the header.
-pub const EXCEPT_KEYS: &str = "preflight methods paths";
-/// Of the answer to every other request.
-pub const DENY_KEYS: &str = "status headers body details missing_details grpc_status";
+/// The lists of keys, and one of all words: the keys, then those of the language and of a refusal.
+macro_rules! words {
+    ($($(#[$doc:meta])* $table:ident = $keys:literal;)* $($more:literal)*) => {
+        $($(#[$doc])* pub const $table: &str = $keys;)*
+        /// Each is followed by a line.
+        pub(crate) const WORDS: &str = concat!($($keys, "|",)* $($more,)*);
+    };
+}
 
-/// All keys, then the words of the language and those of a refusal, each with what ends it.
-pub(crate) const WORDS: &str = "header|values|client|client_header|secret|remove|count|enforce|except|deny|\
-    id|value|sha256|size|preflight|methods|paths|\
-    status|headers|body|details|missing_details|grpc_status|policy|false|true|\
-    invalid JSON|wrong type|unknown key|duplicate|missing|empty|too long|too many items|not allowed|\
-    owned by gateways|out of range|excluded by another key|no room|not delivered|\
-    header-gate: configuration refused at byte |: |";
+words! {
+    /// The keys of the policy itself.
+    POLICY = "header|values|client|client_header|secret|remove|count|enforce|except|deny";
+    /// Of a client.
+    CLIENT_KEYS = "id|value|sha256|size";
+    /// Of what passes without the header.
+    EXCEPT_KEYS = "preflight|methods|paths";
+    /// Of the answer to every other request.
+    DENY_KEYS = "status|headers|body|details|missing_details|grpc_status";
+    "policy|false|true|"
+    "invalid JSON|wrong type|unknown key|duplicate|missing|empty|too long|too many items|not allowed|"
+    "owned by gateways|out of range|excluded by another key|no room|not delivered|"
+    "header-gate: configuration refused at byte |: |"
+}
 
 pub(crate) const HEADER: u32 = 0;
 pub(crate) const VALUES: u32 = 1;

@@ -1,5 +1,7 @@
 //! From a draft to a policy: its lists, its keys as images, and the table in which a request finds one of them.
 
+use header_gate_decision::sha256::SCRATCH;
+
 use crate::field;
 use crate::keys::{
     CLIENT, CONTENT, ENFORCE, GRPC_STATUS, HEADERS, METHOD, METHODS, NAME, OWN_VALUE, PATH, PATHS,
@@ -35,6 +37,7 @@ impl Store {
         if self.reader.reason == 0 {
             self.make(root);
         }
+        self.clear_image();
         self.reader.reason == 0
     }
 
@@ -163,15 +166,23 @@ impl Store {
         }
     }
 
-    /// Leaves the key of a value in the image, an image or a digest, and nothing of it in the configuration.
-    fn make_image(&mut self, value: u32) {
-        let (text, is_digest) = (Text(value & !IS_DIGEST), value & IS_DIGEST != 0);
+    /// Clears the image of a value, and what its digest was made in; returns the words of the image.
+    #[inline(never)]
+    fn clear_image(&mut self) -> u32 {
         let words = self.image_size(self.reader.draft) / 8;
         let mut word = 0;
         while word < words {
             self.image[word as usize % self.image.len()] = 0;
+            self.sha256[word as usize % self.sha256.len()] = 0;
             word += 1;
         }
+        words
+    }
+
+    /// Leaves the key of a value in the image, an image or a digest, and nothing of it in the configuration.
+    fn make_image(&mut self, value: u32) {
+        let (text, is_digest) = (Text(value & !IS_DIGEST), value & IS_DIGEST != 0);
+        let words = self.clear_image();
         let size = if is_digest { DIGEST * 8 } else { text.size() };
         let mut byte = 0;
         while byte < size {
@@ -212,3 +223,33 @@ fn is_of(list: u32, number: u32) -> bool {
 
 const _: () = assert!(PATH - PATHS == METHOD - METHODS && NAME - HEADERS == METHOD - METHODS);
 const _: () = assert!(CONTENT == NAME + 1 && CLIENT == VALUES + 1);
+const _: () = assert!(SCRATCH <= HASHED_IMAGE as usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::boxed::Box;
+    use std::string::String;
+
+    #[test]
+    fn nothing_of_a_value_is_left_where_its_key_is_made() {
+        let client = |id: &str, rest: &str| std::format!(r#"{{"id":"{id}",{rest}}}"#);
+        let sha256 = std::format!(r#""sha256":"{:064}""#, 1);
+        let (a, b) = (
+            client("a", &sha256),
+            client("b", r#""value":"a secret of many more bytes than a digest has""#),
+        );
+        for (clients, taken) in [([&a, &b], true), ([&b, &b], false)] {
+            let clients = clients.map(String::as_str).join(",");
+            let text =
+                std::format!(r#"{{"header":"a","client":[{clients}],"deny":{{"status":403}}}}"#);
+            let mut store = Box::new(Store::new());
+            assert!(store.begin(text.len() as u32));
+            let start = store.start() as usize;
+            store.bytes[start..start + text.len()].copy_from_slice(text.as_bytes());
+            assert_eq!(store.take(1), taken);
+            assert!(store.image.iter().all(|&word| word == 0));
+            assert_eq!(store.sha256, [0; SCRATCH]);
+        }
+    }
+}

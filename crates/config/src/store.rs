@@ -267,7 +267,7 @@ impl Store {
         }
     }
 
-    /// The hash of the key that is in the image, times the bytes of a slot.
+    /// The hash of the key that is in the image. Its last two bits are not used: a slot has four bytes.
     // Loops on the path of a request count down to 0, and bytes rather than words, and each is in a function that two
     // call: then `gate build` can follow them.
     #[inline(never)]

@@ -142,7 +142,7 @@ fn both_readers_know_the_same_keys() {
         let table = if table.is_empty() { "x = 1\n" } else { table };
         let text = GOOD.replacen(place, &format!("{table}{place}"), 1);
         let error = Policy::parse(&text, Path::new("my.toml")).unwrap_err().to_string();
-        let expected = list.split(' ').map(|key| format!("`{key}`")).collect::<Vec<_>>();
+        let expected = list.split('|').map(|key| format!("`{key}`")).collect::<Vec<_>>();
         let expected = format!("unknown key `x`, expected one of {}", expected.join(", "));
         let error = error.replace("`repeated`, ", "");
         assert!(error.ends_with(&expected), "{error}\nand not: {expected}");
