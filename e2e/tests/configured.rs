@@ -132,6 +132,16 @@ fn a_bad_configuration_is_refused_with_a_reason_and_no_value() {
         assert!(error.contains(&format!(": {reason}")), "{version}: {error}\nand not: {reason}");
         assert!(!error.contains("topsecret"), "{error}");
     }
+    // The module may not ask for it.
+    let listener = plugin(Listener::new("one"), &text(&good)).wrap(|mut filter| {
+        let allowed = json!({ "proxy_on_configure": {}, "proxy_log": {} });
+        filter["typed_config"]["config"]["capability_restriction_config"] =
+            json!({ "allowed_capabilities": allowed });
+        anyhow::Ok(filter)
+    });
+    let error = run(NEWEST, &config(&[listener.unwrap()]), root()).expect_err("a capability");
+    let error = format!("{error:#}");
+    assert!(error.contains(": policy: not delivered"), "{error}");
 }
 
 /// What clients of the gate that is replaced saw.
