@@ -22,7 +22,7 @@ use crate::table::thousands;
 /// What is compared by default, and committed.
 const REQUESTS: u64 = 300_000;
 const SEED: u64 = 1;
-/// The listeners. All but two are gates with the policy's rule.
+/// The listeners. All but the first two have the rule of the gate.
 const NAMES: [&str; 9] =
     [NO_FILTER, RBAC, OURS, FLOOR, NATIVE, CONFIG, MATCHER, ROUTE, NATIVE_ROUTE];
 /// Requests that are sent to all listeners at once, one after another to each.

@@ -132,6 +132,7 @@ impl Filter {
 /// Some of the filters above; `plugin` replaces the module that is built.
 pub fn all(root: &Path, names: &[&'static str], plugin: Option<&Path>) -> Result<Vec<Filter>> {
     let policy = policy(root)?;
+    let counted = || option(root, COUNT).context("no such option");
     let filter = |&name| {
         let listener = Listener::new(name);
         let wasm = |module: &Path| listener.clone().wasm(module);
@@ -157,17 +158,11 @@ pub fn all(root: &Path, names: &[&'static str], plugin: Option<&Path>) -> Result
                 let native = listener.native(&link(root, &root.join("policy.toml"))?);
                 (lane(native, name, &policy)?, own)
             }
-            (NATIVE_COUNT, _) => {
-                let file = option(root, COUNT).context("no such option")?;
-                (listener.native(&link(root, &file)?), own)
-            }
+            (NATIVE_COUNT, _) => (listener.native(&link(root, &counted()?)?), own),
             (NATIVE_EMPTY, _) => (listener.native(&compile(root, "empty")?), UPSTREAM),
             (NATIVE_FLOOR, _) => (listener.native(&compile(root, "floor")?), own),
             (CONFIG, _) => (configured(listener, root, &policy)?, own),
-            (CONFIG_COUNT, _) => {
-                let file = option(root, COUNT).context("no such option")?;
-                (configured(listener, root, &Policy::read(&file)?)?, own)
-            }
+            (CONFIG_COUNT, _) => (configured(listener, root, &Policy::read(&counted()?)?)?, own),
             (LOG, _) => (built(&Variant::log())?, own),
             (SDK, _) => (built(&Variant::sdk())?, own),
             (BASELINE, _) => (built(&Variant::baseline())?, own),
