@@ -158,7 +158,8 @@ impl Interval {
                 b.lo = max(b.lo, a.lo);
             }
         }
-        (a.lo <= a.hi && b.lo <= b.hi).then_some((a, b))
+        // If nothing is left of one side, nothing is left of the other.
+        (a.lo <= a.hi).then_some((a, b))
     }
 
     /// Without a value, if that is at an end.

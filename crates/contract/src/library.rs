@@ -130,6 +130,8 @@ mod tests {
     fn a_library_that_has_what_a_gate_needs_is_one() {
         let library = Library::inspect(&compile(GATE, &["-nostdlib"])).unwrap();
         assert_eq!((library.imports.len(), library.events), (1, 1));
+        let table = library.to_string();
+        assert!(table.contains("events              1 of Envoy"), "{table}");
     }
 
     #[test]
@@ -141,6 +143,11 @@ mod tests {
                 "imports puts",
             ),
             ("int malloc(void) { return 0; }", &["-nostdlib"], "exports malloc"),
+            (
+                "__attribute__((weak)) int envoy_dynamic_module_on_x(void) { return 0; }",
+                &["-nostdlib"],
+                "exports envoy_dynamic_module_on_x",
+            ),
             ("int envoy_dynamic_module_on_x;", &["-nostdlib"], "has memory that stays writable"),
             (
                 "static int n; int envoy_dynamic_module_on_x(void) { return n++; }",

@@ -1,3 +1,6 @@
+mod contracts;
+mod values;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -197,7 +200,18 @@ fn the_table_and_the_json_show_numbers_and_names() {
     assert!(looping.contains("loops               2 in function 4\n"), "{looping}");
     assert!(looping.contains("tables              1\n"), "{looping}");
 
+    // Four functions are listed, more are counted.
+    let loops = |functions: usize| {
+        let functions = "(func (loop)) ".repeat(functions);
+        properties(&format!("(module {functions})")).to_string()
+    };
+    let (few, many) = (loops(4), loops(5));
+    assert!(few.contains("1 in function 3\n") && !few.contains("4 in"), "{few}");
+    assert!(many.contains("loops               5 in 5 functions\n"), "{many}");
+
     let json = serde_json::to_value(&good).unwrap();
+    assert_eq!(json["bytes"], wat::parse_str(GOOD).unwrap().len());
+    assert!((100..good.bytes).contains(&good.gzip), "{}", good.gzip);
     assert_eq!(json["exports"][1]["name"], "malloc");
     assert_eq!(json["exports"][1]["type"], "(func (param i32) (result i32))");
     assert_eq!(json["memories"][0]["maximum"], 1);
