@@ -80,7 +80,7 @@ const CONSTANTS: [Constant; 9] = [
 pub struct Contract {
     /// Pages of memory, which never grows.
     pub pages: u64,
-    /// Whether it may write to the host's log.
+    /// Whether the decision writes to the host's log.
     pub log: bool,
     /// Whether it never answers a request.
     pub dry_run: bool,
@@ -101,8 +101,8 @@ impl Contract {
     /// The contract of a gate that reads its policy from the plugin's configuration.
     #[must_use]
     pub fn configured() -> Self {
-        let [log, remove, replace, count, config] = [true; 5];
-        Self { pages: PAGES as u64, log, remove, replace, count, config, ..Self::default() }
+        let [remove, replace, count, config] = [true; 4];
+        Self { pages: PAGES as u64, remove, replace, count, config, ..Self::default() }
     }
 
     /// The contract of a gate with this policy, with feature `log` or without.
@@ -161,13 +161,8 @@ impl Properties {
     pub fn violations(&self, contract: &Contract) -> Vec<String> {
         let (mut imports, mut exports) = (vec![GET], EXPORTS.to_vec());
         let Contract { pages, log, dry_run, remove, replace, count, nginx, config } = *contract;
-        let more = [
-            (!dry_run, SEND),
-            (log && !config, LOG),
-            (remove, REMOVE),
-            (replace, REPLACE),
-            (count, COUNT),
-        ];
+        let more =
+            [(!dry_run, SEND), (log, LOG), (remove, REMOVE), (replace, REPLACE), (count, COUNT)];
         imports.extend(more.into_iter().filter_map(|(used, import)| used.then_some(import)));
         let decision = self.decision(&imports, dry_run, !config);
         imports.extend(count.then_some(DEFINE));
