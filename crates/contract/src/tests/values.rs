@@ -139,6 +139,17 @@ fn a_condition_narrows_the_local_that_it_is_about() {
         ("local.get 0 (local.set 0 (i32.const 5))".to_owned(), ANY_32),
         (format!("{less} (local.set 0 (i32.const 9)) {}", choose("", "(i32.const 1)", "(i32.const 2)")), (1, 2)),
         (
+            format!("{less} (local.set 1 (i64.const 9)) {}", choose("", local, "(i32.const 3)")),
+            (0, 4),
+        ),
+        (
+            format!(
+                "(i32.lt_u {local} {local}) (local.set 0 (i32.const 9)) {}",
+                choose("", "(i32.const 1)", "(i32.const 2)")
+            ),
+            (1, 2),
+        ),
+        (
             "(block (block (i32.sub (local.get 0) (i32.const 6)) (local.set 0 (i32.const 3)) br_table 0 1)\n\
              (return (i32.const 1))) (i32.const 2)".to_owned(),
             (1, 2),
