@@ -116,6 +116,14 @@ fn the_work_is_limited() {
             format!("(func (export \"malloc\") (local {locals}) {FOR_EVER})"),
             "more than 16777216 steps, ",
         ),
+        // 12000 rounds of seven instructions, each of which copies the locals twice.
+        (
+            format!(
+                "(func (export \"malloc\") (local {locals}) (loop (br_if 0 (i32.lt_u (local.tee 0 \
+                 (i32.add (local.get 0) (i32.const 1))) (i32.const 12000)))))"
+            ),
+            "more than 16777216 steps, ",
+        ),
         (
             format!("(func (export \"malloc\") (local {locals} {locals}))"),
             "more than 1000 locals or 64 open calls in function 0",
