@@ -9,7 +9,7 @@ mod workers;
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 use crate::samples::Samples;
@@ -46,22 +46,16 @@ enum What {
 
 /// Takes the samples; the second value is whether they are to be committed.
 pub fn run(root: &Path, options: &Options) -> Result<(Samples, bool)> {
+    let name = options.what.to_possible_value().context("it is not skipped")?;
+    let command = format!("cost {}", name.get_name());
     let samples = match (options.what, options.quick) {
-        (What::Instructions, false) => instructions::measure(root, [3, 3], 200),
-        (What::Instructions, true) => instructions::measure(root, [1, 1], 50),
-        (What::Options, false) => instructions::measure_options(root, [3, 3], 200),
-        (What::Options, true) => instructions::measure_options(root, [1, 1], 50),
-        (What::Forms, false) => instructions::measure_forms(root, [3, 3], 200),
-        (What::Forms, true) => instructions::measure_forms(root, [1, 1], 50),
-        (What::Allocation, false) => instructions::measure_allocation(root, [3, 3], 200),
-        (What::Allocation, true) => instructions::measure_allocation(root, [1, 1], 50),
-        (What::Config, false) => instructions::measure_configured(root, [3, 3], 200),
-        (What::Config, true) => instructions::measure_configured(root, [1, 1], 50),
         (What::Keys, false) => keys::measure(root, 5, 100),
         (What::Keys, true) => keys::measure(root, 1, 20),
         (What::Workers, quick) => workers::measure(root, if quick { 1 } else { 31 }),
         (What::Load, false) => load::measure(root, 5, 2),
         (What::Load, true) => load::measure(root, 1, 1),
+        (_, false) => instructions::measure(root, &command, [3, 3], 200),
+        (_, true) => instructions::measure(root, &command, [1, 1], 50),
     };
     Ok((samples?, !options.quick))
 }

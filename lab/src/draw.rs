@@ -24,10 +24,10 @@ type Draw = fn(&Samples) -> Result<String>;
 /// The tables: the command that takes the samples, the document, the table's name in the markers.
 const TABLES: [(&str, &str, &str, Draw); 11] = [
     (INSTRUCTIONS, COST, "filters", cost::filters),
-    ("cost options", COST, "options", cost::options),
-    ("cost forms", CHOOSE, "forms", cost::forms),
-    ("cost allocation", UPSTREAM, "allocation", cost::allocation),
-    ("cost config", COST, "config", cost::configured),
+    ("cost options", COST, "options", cost::rows),
+    ("cost forms", CHOOSE, "forms", cost::rows),
+    ("cost allocation", UPSTREAM, "allocation", cost::rows),
+    ("cost config", COST, "config", cost::rows),
     (KEYS, COST, "keys", keys::table),
     ("cost workers", COST, "workers", cost::workers),
     ("cost load", COST, "load", cost::load),

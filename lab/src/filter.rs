@@ -131,7 +131,19 @@ impl Filter {
 
 /// Some of the filters above; `plugin` replaces the module that is built.
 pub fn all(root: &Path, names: &[&'static str], plugin: Option<&Path>) -> Result<Vec<Filter>> {
-    let policy = policy(root)?;
+    of(root, names, plugin, &root.join("policy.toml"))
+}
+
+/// The same with the policy in `file`.
+pub fn of(
+    root: &Path,
+    names: &[&'static str],
+    plugin: Option<&Path>,
+    file: &Path,
+) -> Result<Vec<Filter>> {
+    let policy = Policy::read(file)?;
+    let ours = Variant::default().with_policy(file).normalized(root);
+    let net = |kind: Kind| kind.render(&policy, &|| bail!("it names no module"));
     let counted = || option(root, COUNT).context("no such option");
     let filter = |&name| {
         let listener = Listener::new(name);
@@ -145,17 +157,17 @@ pub fn all(root: &Path, names: &[&'static str], plugin: Option<&Path>) -> Result
             (FLOOR, _) => (wat("floor")?, own),
             (ASK_OTHER, _) => (wat("ask")?, UPSTREAM),
             (ASK_AGAIN, _) => (wasm(&assemble(root, "ask", ["other", "allow"])?), UPSTREAM),
-            (RBAC, _) => (listener.filter(rivals::rbac(&policy)), 403),
-            (API_KEY, _) => (listener.filter(rivals::api_key(&policy)), 401),
-            (RBAC_COUNTED, _) => (listener.filter(rivals::rbac_counted(&policy)), 403),
-            (API_KEY_NAMED, _) => (listener.filter(rivals::api_key_named(&policy)), 401),
+            (RBAC, _) => (listener.filter(net(Kind::EnvoyNet)?), 403),
+            (API_KEY, _) => (listener.filter(net(Kind::ApiKeyAuth)?), 401),
+            (RBAC_COUNTED, _) => (listener.filter(rivals::counted(net(Kind::EnvoyNet)?)), 403),
+            (API_KEY_NAMED, _) => (listener.filter(rivals::named(net(Kind::ApiKeyAuth)?)), 401),
             (LUA, _) => (listener.filter(rivals::lua(&policy)), own),
-            (OURS, Some(plugin)) => (wasm(plugin), own),
-            (OURS, None) => (built(&Variant::default())?, own),
-            (NATIVE, _) => (listener.native(&link(root, &root.join("policy.toml"))?), own),
-            (MATCHER | ROUTE, _) => (lane(built(&Variant::default())?, name, &policy)?, own),
+            (OURS | SHA256, Some(plugin)) => (wasm(plugin), own),
+            (OURS, None) => (built(&ours)?, own),
+            (NATIVE, _) => (listener.native(&link(root, file)?), own),
+            (MATCHER | ROUTE, _) => (lane(built(&ours)?, name, &policy)?, own),
             (NATIVE_MATCHER | NATIVE_ROUTE, _) => {
-                let native = listener.native(&link(root, &root.join("policy.toml"))?);
+                let native = listener.native(&link(root, file)?);
                 (lane(native, name, &policy)?, own)
             }
             (NATIVE_COUNT, _) => (listener.native(&link(root, &counted()?)?), own),
@@ -173,34 +185,6 @@ pub fn all(root: &Path, names: &[&'static str], plugin: Option<&Path>) -> Result
                 let denial = if name == DRY_RUN { UPSTREAM } else { own };
                 (built(&Variant::default().with_policy(file))?, denial)
             }
-        };
-        Ok(Filter { name, listener, denial })
-    };
-    names.iter().map(filter).collect()
-}
-
-/// Filters with the clients of `policy`, which is in the first of two files; the second has digests of the same keys.
-pub fn of_keys(
-    root: &Path,
-    policy: &Policy,
-    [plain, digests]: [&Path; 2],
-    names: &[&'static str],
-) -> Result<Vec<Filter>> {
-    let filter = |&name| {
-        let listener = Listener::new(name);
-        let wasm = |file: &Path| -> Result<Listener> {
-            let variant = Variant::default().with_policy(file);
-            Ok(listener.clone().wasm(&build::artifact(root, &variant)?))
-        };
-        let own = policy.deny.status;
-        let (listener, denial) = match name {
-            NO_FILTER => (listener, UPSTREAM),
-            OURS => (wasm(plain)?, own),
-            SHA256 => (wasm(digests)?, own),
-            NATIVE => (listener.native(&link(root, plain)?), own),
-            RBAC => (listener.filter(rivals::rbac(policy)), 403),
-            API_KEY => (listener.filter(rivals::api_key(policy)), 401),
-            _ => bail!("{name} has no clients"),
         };
         Ok(Filter { name, listener, denial })
     };

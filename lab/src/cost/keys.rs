@@ -5,13 +5,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use header_gate_cli::build;
-use header_gate_envoy::{NEWEST, install};
+use header_gate_cli::build::variant::Variant;
 use header_gate_policy::Policy;
 use sha2::{Digest, Sha256};
 
-use super::callgrind::{self, Callgrind};
+use super::callgrind;
+use super::instructions::count;
 use crate::chart::{self, Line};
-use crate::filter::{self, API_KEY, Client, NATIVE, NO_FILTER, OURS, PATHS, RBAC, Request, SHA256};
+use crate::filter::{self, API_KEY, NATIVE, NO_FILTER, OURS, PATHS, RBAC, SHA256};
 use crate::samples::{Samples, median, spread};
 use crate::table::{markdown, thousands};
 
@@ -41,7 +42,7 @@ fn policy(keys: usize, digests: bool) -> String {
 }
 
 /// Counts in so many rounds for each number of keys; a sample is so many requests.
-pub fn measure(root: &Path, rounds: usize, requests: u32) -> Result<Samples> {
+pub fn measure(root: &Path, rounds: usize, requests: usize) -> Result<Samples> {
     let details = format!(
         "one worker, {}, {rounds} rounds, {requests} requests a sample, keys of 36 bytes",
         callgrind::version()?
@@ -57,41 +58,15 @@ pub fn measure(root: &Path, rounds: usize, requests: u32) -> Result<Samples> {
         for (file, text) in [&plain, &digests] {
             build::put(file, text.as_bytes())?;
         }
-        count(root, keys, [&plain.0, &digests.0], [rounds, requests as usize], &mut samples)
+        // Requests need values: with one key, the policy with digests knows none, and accepts the same one.
+        let (names, policy) = ([NO_FILTER, OURS, NATIVE, RBAC, API_KEY], Policy::read(&plain.0)?);
+        let mut filters = filter::of(root, &names, None, &plain.0)?;
+        let hashed = build::artifact(root, &Variant::default().with_policy(&digests.0))?;
+        filters.extend(filter::of(root, &[SHA256], Some(&hashed), &plain.0)?);
+        count(root, &group(keys), &filters, &policy, [rounds, requests], &mut samples)
             .with_context(|| group(keys))?;
     }
     Ok(samples)
-}
-
-/// Counts in one Envoy.
-fn count(
-    root: &Path,
-    keys: usize,
-    [plain, digests]: [&Path; 2],
-    [rounds, requests]: [usize; 2],
-    samples: &mut Samples,
-) -> Result<()> {
-    let policy = Policy::read(plain)?;
-    // With one key, the policy with digests knows no value, and accepts the same one.
-    let filters = filter::of_keys(root, &policy, [plain, digests], &FILTERS)?;
-    let mut callgrind =
-        Callgrind::start(root, &install(root, NEWEST)?, &filter::configuration(&filters))?;
-    let mut clients = Vec::new();
-    for filter in &filters {
-        clients.push(Client::warmed_up(&callgrind.envoy, filter, &policy)?);
-    }
-    callgrind.count()?;
-    for _ in 0..rounds {
-        for request in Request::paths(&policy) {
-            for (client, filter) in clients.iter_mut().zip(&filters) {
-                client.send(&request, requests)?;
-                let count = callgrind.dump()?;
-                let each = (count.all as f64 / requests as f64).round();
-                samples.push([&group(keys), filter.name, request.name], each);
-            }
-        }
-    }
-    Ok(())
 }
 
 fn label(filter: &str) -> &str {

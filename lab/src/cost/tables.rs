@@ -2,10 +2,7 @@
 
 use anyhow::Result;
 
-use super::instructions::{
-    ALLOCATION, CONFIGURED, FILTERS, FORMS, FRONTS, IN_ALLOCATION, IN_CONFIGURED, IN_FORMS,
-    IN_SDK_FORMS, SDK_FORMS, guest, option_groups,
-};
+use super::instructions::{FILTERS, FRONTS, groups, guest};
 use super::{load, workers};
 use crate::chart::{self, Bar};
 use crate::filter::{
@@ -61,43 +58,23 @@ pub fn filters(samples: &Samples) -> Result<String> {
     Ok(markdown(&head, rows))
 }
 
-/// A row for each of these filters: what it adds on each path.
-fn rows<'a>(
-    samples: &Samples,
-    filters: impl IntoIterator<Item = (&'a str, &'static str)>,
-) -> Result<String> {
+/// A row for each filter of the command: what it adds on each path.
+pub fn rows(samples: &Samples) -> Result<String> {
     let [allow, wrong, missing] = PATHS;
-    let row = |(group, filter): (&str, &str)| {
-        let added = |path| Ok(spread(added(samples, group, filter, path)?, thousands));
-        let cells: Result<Vec<_>> = PATHS.into_iter().map(added).collect();
-        Ok([vec![filter.to_owned()], cells?].concat())
-    };
-    let rows = filters.into_iter().map(row).collect::<Result<Vec<_>>>()?;
+    let (mut names, mut rows) = (vec![NO_FILTER], Vec::new());
+    for (group, filters) in groups(samples.command()) {
+        for filter in filters {
+            // The plugin is in several groups.
+            if names.contains(&filter) {
+                continue;
+            }
+            names.push(filter);
+            let added = |path| Ok(spread(added(samples, &group, filter, path)?, thousands));
+            let cells: Result<Vec<_>> = PATHS.into_iter().map(added).collect();
+            rows.push([vec![filter.to_owned()], cells?].concat());
+        }
+    }
     Ok(markdown(&["instructions added", allow, wrong, missing], rows))
-}
-
-/// What options of the policy add, and the plugin without.
-pub fn options(samples: &Samples) -> Result<String> {
-    let groups = option_groups();
-    let filters =
-        groups.iter().flat_map(|(group, names)| names.iter().map(|&name| (group.as_str(), name)));
-    rows(samples, filters)
-}
-
-/// What each form of a gate adds, and each rival.
-pub fn forms(samples: &Samples) -> Result<String> {
-    let on_sdk = IN_SDK_FORMS[2..].iter().map(|&filter| (SDK_FORMS, filter));
-    rows(samples, IN_FORMS[1..].iter().map(|&filter| (FORMS, filter)).chain(on_sdk))
-}
-
-/// What two modules add that differ in the delivery of a value, and the plugin.
-pub fn allocation(samples: &Samples) -> Result<String> {
-    rows(samples, IN_ALLOCATION[1..].iter().map(|&filter| (ALLOCATION, filter)))
-}
-
-/// What the policy from configuration adds, and the plugin otherwise.
-pub fn configured(samples: &Samples) -> Result<String> {
-    rows(samples, IN_CONFIGURED[1..].iter().map(|&filter| (CONFIGURED, filter)))
 }
 
 /// The highest ratio that the documents claim, of what the plugin adds to what another filter adds.

@@ -3,53 +3,19 @@
 use header_gate_policy::Policy;
 use serde_json::{Value, json};
 
-/// The rule in RBAC.
-pub fn rbac(policy: &Policy) -> Value {
-    let principals = policy.accepted().into_iter().map(
-        |value| json!({ "header": { "name": policy.header, "string_match": { "exact": value } } }),
-    );
-    let rule = json!({
-        "permissions": [{ "any": true }],
-        "principals": principals.collect::<Vec<_>>(),
-    });
-    json!({
-        "name": "rbac",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
-            "rules": { "action": "ALLOW", "policies": { "gate": rule } },
-        },
-    })
-}
-
-/// The keys in `api_key_auth`.
-pub fn api_key(policy: &Policy) -> Value {
-    let clients = policy.accepted().into_iter().enumerate();
-    let credentials = clients.map(|(i, value)| json!({ "key": value, "client": i.to_string() }));
-    json!({
-        "name": "api_key_auth",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.api_key_auth.v3.ApiKeyAuth",
-            "credentials": credentials.collect::<Vec<_>>(),
-            "key_sources": [{ "header": policy.header }],
-        },
-    })
-}
-
-/// The same, with a rule that only counts, and counters of each rule.
-pub fn rbac_counted(policy: &Policy) -> Value {
-    let mut filter = rbac(policy);
-    let config = &mut filter["typed_config"];
+/// Envoy's RBAC filter, with a rule that only counts, and counters of each rule.
+pub fn counted(mut rbac: Value) -> Value {
+    let config = &mut rbac["typed_config"];
     config["shadow_rules"] = config["rules"].clone();
     config["track_per_rule_stats"] = true.into();
-    filter
+    rbac
 }
 
-/// The same, which takes the key off and names the client.
-pub fn api_key_named(policy: &Policy) -> Value {
-    let mut filter = api_key(policy);
-    filter["typed_config"]["forwarding"] =
+/// `api_key_auth`, which takes the key off and names the client.
+pub fn named(mut api_key: Value) -> Value {
+    api_key["typed_config"]["forwarding"] =
         json!({ "header": "x-client-id", "hide_credentials": true });
-    filter
+    api_key
 }
 
 /// The rule and the denial in Lua.
