@@ -2,7 +2,6 @@
 
 pub mod anatomy;
 pub mod chart;
-pub mod compare;
 pub mod cost;
 pub mod differ;
 pub mod draw;

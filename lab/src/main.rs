@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use header_gate_cli::checkout;
-use header_gate_lab::{anatomy, compare, cost, differ, draw, soak};
+use header_gate_lab::{anatomy, cost, differ, draw, soak};
 
 /// Measures the plugin and its rivals, and tries to break it
 ///
@@ -26,7 +26,6 @@ enum Command {
     Draw,
     /// Draws every byte of plugin.wasm in docs/anatomy.svg
     Anatomy,
-    Compare(compare::Options),
 }
 
 fn main() -> ExitCode {
@@ -41,7 +40,6 @@ fn run(Options { command }: Options) -> Result<()> {
         Command::Soak(options) => soak::run(&root, &options)?,
         Command::Draw => return draw::draw(&root),
         Command::Anatomy => return anatomy::run(&root),
-        Command::Compare(options) => return compare::run(&root, &options),
     };
     println!("{}", draw::tables(&samples)?);
     if complete {
