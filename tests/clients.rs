@@ -7,12 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 
-use header_gate_cli::build::variant::Variant;
-use header_gate_cli::build::{self, native};
-use header_gate_host::{LocalResponse, Outcome, Plugin, Reply, Step, Vm, gate};
-use header_gate_policy::Policy;
+use header_gate_cli::build::native;
+use header_gate_host::{Outcome, Reply, Step};
 use sha2::{Digest, Sha256};
-use support::root;
+use support::{Gate, denied, root};
 
 /// How the policy knows a key.
 #[derive(Clone, Copy, Debug)]
@@ -43,35 +41,13 @@ fn policy(options: &str, keys: &[String], kind: As) -> String {
     text
 }
 
-struct Gate {
-    policy: Policy,
-    module: Vec<u8>,
-    vm: Vm,
+/// The gate with this policy, whose answer is added.
+fn gate_of(text: &str) -> Gate {
+    Gate::new(&format!("{text}\n[deny]\nstatus = 401\nbody = \"no\"\n"))
 }
 
-impl Gate {
-    /// The gate with this policy, whose answer is added.
-    fn new(text: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("clients.toml");
-        fs::write(&file, format!("{text}\n[deny]\nstatus = 401\nbody = \"no\"\n")).unwrap();
-        let policy = Policy::read(&file).unwrap();
-        let artifact = build::artifact(root(), &Variant::default().with_policy(&file)).unwrap();
-        let module = fs::read(artifact).unwrap();
-        gate::check(&module, &policy).unwrap();
-        let vm = Plugin::new(&module).unwrap().start().unwrap();
-        Self { policy, module, vm }
-    }
-
-    fn ask(&mut self, value: impl AsRef<[u8]>) -> Outcome {
-        self.vm.request(Some(value.as_ref())).unwrap()
-    }
-
-    #[track_caller]
-    fn denies(&self, outcome: &Outcome) {
-        let denial = LocalResponse::of(&self.policy, Some(b"x"));
-        assert_eq!((outcome.action, outcome.response.as_ref()), (1, Some(&denial)), "{outcome:?}");
-    }
+fn ask(gate: &mut Gate, value: impl AsRef<[u8]>) -> Outcome {
+    gate.vm.request(Some(value.as_ref())).unwrap()
 }
 
 /// What the gate writes for a client.
@@ -85,26 +61,26 @@ fn each_client_is_named_and_nobody_else_passes() {
         // Of several sizes, from one byte on; several of one size.
         let keys: Vec<_> = (0..n).map(|i| key(i)[..[1, 4, 12, 36, 36][i % 5]].to_owned()).collect();
         for kind in KINDS {
-            let mut gate = Gate::new(&policy("client_header = \"X-Id\"", &keys, kind));
+            let mut gate = gate_of(&policy("client_header = \"X-Id\"", &keys, kind));
             for (i, key) in keys.iter().enumerate() {
-                let outcome = gate.ask(key);
+                let outcome = ask(&mut gate, key);
                 assert!(outcome.passes(), "{n} {kind:?} {i}");
                 assert_eq!(outcome.replaced, named(i), "{n} {kind:?}");
                 for at in 0..key.len() {
                     for change in [1, 0x20, 0x80] {
                         let mut other = key.clone().into_bytes();
                         other[at] ^= change;
-                        let outcome = gate.ask(&other);
+                        let outcome = ask(&mut gate, &other);
                         assert!(outcome.replaced.is_empty());
                         if !keys.iter().any(|key| key.as_bytes() == other) {
-                            gate.denies(&outcome);
+                            denied(&gate.policy, Some(b"x"), &outcome);
                         }
                     }
                 }
                 for other in [&key[1..], &format!("{key}0"), &key.repeat(20)] {
                     if !keys.iter().any(|key| key == other) {
-                        let outcome = gate.ask(other);
-                        gate.denies(&outcome);
+                        let outcome = ask(&mut gate, other);
+                        denied(&gate.policy, Some(b"x"), &outcome);
                     }
                 }
             }
@@ -118,10 +94,10 @@ fn ten_thousand_keys_cost_a_request_what_eight_do() {
     for kind in [As::Value, As::DigestAndSize] {
         let mut costs = BTreeMap::new();
         for n in [8, keys.len()] {
-            let mut gate = Gate::new(&policy("", &keys[..n], kind));
-            let (good, bad) = (gate.ask(&keys[n - 1]), gate.ask(key(keys.len())));
+            let mut gate = gate_of(&policy("", &keys[..n], kind));
+            let (good, bad) = (ask(&mut gate, &keys[n - 1]), ask(&mut gate, key(keys.len())));
             assert!(good.passes());
-            gate.denies(&bad);
+            denied(&gate.policy, Some(b"x"), &bad);
             let pages = gate.vm.memory().len() >> 16;
             costs.insert(n, (good.cost.fuel, bad.cost.fuel, gate.module.len(), pages));
         }
@@ -139,8 +115,8 @@ fn ten_thousand_keys_cost_a_request_what_eight_do() {
 fn a_digest_is_computed_only_for_a_value_that_the_host_delivered_and_whose_size_fits() {
     let (right, keys) = (key(0), [key(0)]);
     for (kind, longest) in [(As::DigestAndSize, 36), (As::Digest, 256)] {
-        let mut gate = Gate::new(&policy("", &keys, kind));
-        let hashed = gate.ask(&right).cost.fuel;
+        let mut gate = gate_of(&policy("", &keys, kind));
+        let hashed = ask(&mut gate, &right).cost.fuel;
         assert!(hashed > 2000, "{hashed}");
         let honest = Reply::honest(Some(right.as_bytes()));
         let mut others = vec![
@@ -154,7 +130,7 @@ fn a_digest_is_computed_only_for_a_value_that_the_host_delivered_and_whose_size_
         others.extend(sizes.map(|size| honest.clone().then(Step::Size(size))));
         for reply in others {
             let outcome = gate.vm.request_with(reply.clone()).unwrap();
-            gate.denies(&outcome);
+            denied(&gate.policy, Some(b"x"), &outcome);
             assert!(outcome.cost.fuel < hashed / 2, "{kind:?}: {reply:?}: {}", outcome.cost.fuel);
         }
     }
@@ -167,7 +143,7 @@ fn no_gate_contains_a_value_of_which_the_policy_has_a_digest() {
         // The second value is known, and is not kept either.
         let text = policy(options, &keys[..1], As::DigestAndSize)
             + &format!("[[client]]\nid = \"second\"\nvalue = \"{}\"\n", keys[1]);
-        let gate = Gate::new(&text);
+        let gate = gate_of(&text);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("hashed.toml");
         fs::write(&file, text + "[deny]\nstatus = 401").unwrap();
@@ -186,7 +162,7 @@ fn no_gate_contains_a_value_of_which_the_policy_has_a_digest() {
 #[test]
 fn a_host_that_refuses_the_name_denies() {
     let options = "client_header = \"x-id\"\n[except]\npaths = [\"/open\"]";
-    let mut gate = Gate::new(&policy(options, &[key(0)], As::Value));
+    let mut gate = gate_of(&policy(options, &[key(0)], As::Value));
     for status in (1..=12).chain([255, 256, u32::MAX]) {
         let with = |reply| Reply { other_status: status, ..reply };
         // Every other call fails, the answer's as well.
@@ -197,7 +173,7 @@ fn a_host_that_refuses_the_name_denies() {
     }
     // A dry run lets everything pass.
     let mut gate =
-        Gate::new(&policy("client_header = \"x-id\"\nenforce = false", &[key(0)], As::Value));
+        gate_of(&policy("client_header = \"x-id\"\nenforce = false", &[key(0)], As::Value));
     for value in [key(0), key(1)] {
         let refused = Reply { other_status: 1, ..Reply::honest(Some(value.as_bytes())) };
         assert!(gate.vm.request_with(refused).unwrap().passes());
@@ -209,7 +185,7 @@ fn only_the_gate_writes_the_header_that_names_the_client() {
     let taken = [(0, b"x-id".to_vec())];
     let header = "client_header = \"x-id\"";
     let options = format!("{header}\nremove = true\n[except]\npaths = [\"/open\"]");
-    let mut gate = Gate::new(&policy(&options, &[key(0)], As::Value));
+    let mut gate = gate_of(&policy(&options, &[key(0)], As::Value));
     let exempt = gate.vm.request_of(&[(":path", b"/open"), ("x-id", b"forged")]).unwrap();
     assert!(exempt.passes() && exempt.replaced.is_empty());
     assert_eq!(exempt.removed, taken);
@@ -218,11 +194,11 @@ fn only_the_gate_writes_the_header_that_names_the_client() {
     assert_eq!((good.replaced, good.removed), (named(0), vec![(0, b"x-key".to_vec())]));
 
     let dry = policy(&format!("{header}\nenforce = false"), &[key(0)], As::Value);
-    let mut gate = Gate::new(&dry);
-    let shadow = gate.ask(key(1));
+    let mut gate = gate_of(&dry);
+    let shadow = ask(&mut gate, key(1));
     assert!(shadow.passes() && shadow.replaced.is_empty());
     assert_eq!(shadow.removed, taken);
-    let good = gate.ask(key(0));
+    let good = ask(&mut gate, key(0));
     assert!(good.passes() && good.removed.is_empty());
     assert_eq!(good.replaced, named(0));
 }

@@ -3,17 +3,13 @@
 
 mod support;
 
-use std::fs;
-
 use header_gate_cli::build::variant::Variant;
 use header_gate_contract::{Contract, inspect};
 use header_gate_host::Place::{Allocated, At};
 use header_gate_host::Step::{Allocate, Call, Data, Size, Write};
-use header_gate_host::combinations::{HEADER, pairwise};
-use header_gate_host::conformance;
-use header_gate_host::{Gateway, LocalResponse, OK, Plugin, ROOT, Reply, Step, Vm, gate};
+use header_gate_host::{OK, Plugin, ROOT, Reply, Step, Vm, gate};
 use header_gate_policy::Policy;
-use support::{REFUSED, module, root};
+use support::{REFUSED, conforms, each_pair_of_options, module, root};
 
 /// The pages that the module asks for, in bytes.
 const MEMORY: usize = header_gate_config::PAGES << 16;
@@ -78,46 +74,13 @@ fn it_keeps_a_contract_of_its_own() {
 #[test]
 fn it_conforms_to_the_table() {
     let policy = Policy::read(&root().join("policy.toml")).unwrap();
-    let denial = LocalResponse::of(&policy, None);
-    let mut vm = plugin().start_configured(json(&policy).as_bytes()).unwrap();
-    for case in conformance::read(&root().join("tests/conformance.toml")).unwrap() {
-        let outcome = vm.request(case.value("allow", Gateway::Envoy)).unwrap();
-        assert_eq!(outcome.passes(), case.passes, "{}", case.name);
-        assert_eq!(outcome.response.as_ref(), (!case.passes).then_some(&denial), "{}", case.name);
-        assert!(vm.request(Some(b"true")).unwrap().passes());
-    }
+    conforms(plugin().start_configured(json(&policy).as_bytes()).unwrap(), &Variant::config());
 }
 
 #[test]
 fn each_pair_of_options_decides_as_a_policy_that_is_compiled_in() {
     let plugin = plugin();
-    let folder = tempfile::tempdir().unwrap();
-    for combination in pairwise() {
-        let file = folder.path().join("policy.toml");
-        fs::write(&file, &combination.policy).unwrap();
-        let policy = Policy::read(&file).unwrap();
-        let mut vm = plugin.start_configured(json(&policy).as_bytes()).unwrap();
-        for case in &combination.cases {
-            let own = [(":method", case.method.as_bytes()), (":path", case.path.as_bytes())];
-            let fields = case.headers.iter().map(|(name, value)| (*name, value.as_bytes()));
-            let headers: Vec<_> = own.into_iter().chain(fields).collect();
-            let before = vm.metrics().to_vec();
-            let outcome = vm.request_of(&headers).unwrap();
-            let is_denied = case.decision.counter() == "denied";
-            assert_eq!(outcome.passes(), !is_denied, "{case:?}: {}", combination.policy);
-            let expected = LocalResponse::of(&policy, case.header(HEADER).map(str::as_bytes));
-            assert_eq!(outcome.response, is_denied.then_some(expected), "{case:?}");
-            let removed = policy.remove && case.decision.counter() == "allowed";
-            let is_removed = outcome.removed.iter().any(|(_, name)| name == HEADER.as_bytes());
-            assert_eq!(is_removed, removed, "{case:?}: {}", combination.policy);
-            if policy.count {
-                let name = format!("header_gate.{}", case.decision.counter());
-                for ((counter, now), (_, then)) in vm.metrics().iter().zip(before) {
-                    assert_eq!(*now - then, u64::from(*counter == name), "{counter}: {case:?}");
-                }
-            }
-        }
-    }
+    each_pair_of_options(|_, policy| plugin.start_configured(json(policy).as_bytes()).unwrap());
 }
 
 #[test]

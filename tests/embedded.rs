@@ -7,36 +7,15 @@ use std::fs;
 use header_gate_cli::build::toolchain::{TARGET, Toolchain};
 use header_gate_cli::build::variant::Variant;
 use header_gate_contract::{Bound, inspect};
-use header_gate_host::conformance::{self, Case};
-use header_gate_host::{Gateway, LocalResponse, Plugin, Vm, gate};
-use support::{abi_builds, denial, module, policy, root, sdk_builds, start};
-
-fn table() -> Vec<Case> {
-    conformance::read(&root().join("tests/conformance.toml")).unwrap()
-}
+use header_gate_host::conformance::Case;
+use header_gate_host::{Gateway, LocalResponse, Plugin, gate};
+use support::{
+    abi_builds, check, conforms, denial, module, policy, root, sdk_builds, start, table,
+};
 
 /// The value of the committed policy's header.
 fn value(case: &Case) -> Option<&[u8]> {
     case.value("allow", Gateway::Envoy)
-}
-
-/// Checks the answer to a request with this value: it passes, or gets exactly this denial.
-#[track_caller]
-fn check(vm: &mut Vm, value: Option<&[u8]>, passes: bool, denial: &LocalResponse, about: &str) {
-    let outcome = vm.request(value).unwrap();
-    assert_eq!(outcome.passes(), passes, "{about}: {outcome:?}");
-    assert_eq!(outcome.response.as_ref(), (!passes).then_some(denial), "{about}");
-}
-
-/// Checks the whole table, and that a good request passes after each case.
-#[track_caller]
-fn conforms(mut vm: Vm, variant: &Variant) {
-    let denial = denial(variant);
-    for case in table() {
-        let about = format!("{}: {}", variant.name(), case.name);
-        check(&mut vm, value(&case), case.passes, &denial, &about);
-        check(&mut vm, Some(b"true"), true, &denial, &format!("{about}, the next request"));
-    }
 }
 
 #[test]

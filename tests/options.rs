@@ -2,60 +2,23 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::fs;
 
-use header_gate_cli::build;
 use header_gate_cli::build::variant::Variant;
 use header_gate_host::Step::{Allocate, Data, Size, Write};
-use header_gate_host::combinations::{
-    CLIENT, CLIENT_HEADER, Combination, Decision, HEADER, pairwise,
+use header_gate_host::{Engine, OK, Place, Plugin, Reply};
+use support::{
+    Gate, REFUSED, denied, each_pair_of_options, module, near_powers, passes, root, start,
 };
-use header_gate_host::{Engine, LocalResponse, OK, Outcome, Place, Plugin, Reply, Vm, gate};
-use header_gate_policy::Policy;
-use support::{REFUSED, module, near_powers, root};
 
 const VALUE: &[u8] = b"true";
 /// An exempt path.
 const EXEMPT: &[u8] = b"/open/door";
 
 /// A gate that accepts `allow: true`, with these lines in front of its answer, and more in it.
-struct Gate {
-    policy: Policy,
-    module: Vec<u8>,
-    vm: Vm,
-}
-
-impl Gate {
-    fn new(options: &str, deny: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("options.toml");
-        let text = format!("header = \"allow\"\nvalues = [\"true\"]\n{options}\n");
-        fs::write(&file, format!("{text}[deny]\nstatus = 403\nbody = \"no\"\n{deny}")).unwrap();
-        let policy = Policy::read(&file).unwrap();
-        let artifact = build::artifact(root(), &Variant::default().with_policy(&file)).unwrap();
-        let module = fs::read(artifact).unwrap();
-        gate::check(&module, &policy).unwrap();
-        let vm = Plugin::new(&module).unwrap().start().unwrap();
-        Self { policy, module, vm }
-    }
-
-    #[track_caller]
-    fn passes(&mut self, outcome: Outcome) -> Outcome {
-        assert!(outcome.passes(), "{outcome:?}");
-        outcome
-    }
-
-    #[track_caller]
-    fn denies(&mut self, value: Option<&[u8]>, outcome: &Outcome) {
-        let denial = LocalResponse::of(&self.policy, value);
-        assert_eq!((outcome.action, outcome.response.as_ref()), (1, Some(&denial)), "{outcome:?}");
-    }
-
-    /// A request without the header, and with an answer to the question for the path.
-    fn path(&mut self, reply: Reply) -> Outcome {
-        self.vm.request_answered(&[(":path", reply)]).unwrap()
-    }
+fn gate_of(options: &str, deny: &str) -> Gate {
+    let text = format!("header = \"allow\"\nvalues = [\"true\"]\n{options}\n");
+    Gate::new(&format!("{text}[deny]\nstatus = 403\nbody = \"no\"\n{deny}"))
 }
 
 #[test]
@@ -77,11 +40,10 @@ fn a_policy_that_names_the_defaults_makes_the_module_without_options() {
 
 #[test]
 fn removal_takes_the_header_off_and_a_host_that_refuses_it_denies() {
-    let mut gate = Gate::new("remove = true", "");
-    let good = gate.vm.request(Some(VALUE)).unwrap();
-    assert_eq!(gate.passes(good).removed, [(0, b"allow".to_vec())]);
+    let mut gate = gate_of("remove = true", "");
+    assert_eq!(passes(gate.vm.request(Some(VALUE)).unwrap()).removed, [(0, b"allow".to_vec())]);
     let bad = gate.vm.request(Some(b"TRUE")).unwrap();
-    gate.denies(Some(b"TRUE"), &bad);
+    denied(&gate.policy, Some(b"TRUE"), &bad);
     assert!(bad.removed.is_empty());
     for status in near_powers().filter(|&status| status != OK) {
         let reply = Reply { other_status: status, ..Reply::honest(Some(VALUE)) };
@@ -93,10 +55,9 @@ fn removal_takes_the_header_off_and_a_host_that_refuses_it_denies() {
 
 #[test]
 fn a_dry_run_decides_and_never_answers() {
-    let mut gate = Gate::new("enforce = false\ncount = true", "");
+    let mut gate = gate_of("enforce = false\ncount = true", "");
     for value in [Some(VALUE), Some(b"TRUE"), None] {
-        let outcome = gate.vm.request(value).unwrap();
-        gate.passes(outcome);
+        passes(gate.vm.request(value).unwrap());
     }
     let counted =
         [("header_gate.allowed".to_owned(), 1), ("header_gate.shadow_denied".to_owned(), 2)];
@@ -107,7 +68,7 @@ fn a_dry_run_decides_and_never_answers() {
 
 #[test]
 fn counters_are_defined_once_and_a_host_that_refuses_them_changes_no_decision() {
-    let mut gate = Gate::new("count = true\n[except]\npaths = [\"/open/*\"]", "");
+    let mut gate = gate_of("count = true\n[except]\npaths = [\"/open/*\"]", "");
     for (headers, times) in [
         (&[("allow", VALUE)][..], 3),
         (&[("allow", b"TRUE")], 2),
@@ -124,8 +85,7 @@ fn counters_are_defined_once_and_a_host_that_refuses_them_changes_no_decision() 
     // The host refuses to count, and to answer.
     for status in near_powers().filter(|&status| status != OK) {
         let with = |reply| Reply { other_status: status, ..reply };
-        let good = gate.vm.request_with(with(Reply::honest(Some(VALUE)))).unwrap();
-        gate.passes(good);
+        passes(gate.vm.request_with(with(Reply::honest(Some(VALUE)))).unwrap());
         let bad = gate.vm.request_with(with(Reply::honest(None))).unwrap();
         assert_eq!(bad.action, 1);
     }
@@ -133,17 +93,15 @@ fn counters_are_defined_once_and_a_host_that_refuses_them_changes_no_decision() 
     // The host refuses the counters, and the numbers that it did not give are not used.
     let refuses = Reply { other_status: 12, ..Reply::default() };
     gate.vm = Plugin::new(&gate.module).unwrap().start_with_reply(refuses).unwrap();
-    let good = gate.vm.request(Some(VALUE)).unwrap();
-    gate.passes(good);
-    let bad = gate.vm.request(None).unwrap();
-    gate.denies(None, &bad);
+    passes(gate.vm.request(Some(VALUE)).unwrap());
+    denied(&gate.policy, None, &gate.vm.request(None).unwrap());
     assert!(gate.vm.metrics().is_empty());
 }
 
 #[test]
 fn details_and_grpc_status_are_as_the_policy_says() {
     let deny = "details = \"wrong\"\nmissing_details = \"missing\"\ngrpc_status = 9\n";
-    let mut gate = Gate::new("", deny);
+    let mut gate = gate_of("", deny);
     let long = vec![b'x'; 5000];
     for (value, details) in [
         (None, "missing"),
@@ -161,15 +119,15 @@ fn details_and_grpc_status_are_as_the_policy_says() {
 
 #[test]
 fn exemptions_are_asked_for_on_the_way_to_a_denial_only() {
-    let mut gate = Gate::new(
+    let mut gate = gate_of(
         "[except]\npreflight = true\nmethods = [\"HEAD\"]\npaths = [\"/open/*\", \"/healthz\"]",
         "",
     );
     let method = |method: &'static str| (":method", method.as_bytes());
     let path = |path: &'static str| (":path", path.as_bytes());
     let [origin, asks] = [("origin", &b"a"[..]), ("access-control-request-method", b"GET")];
-    let good = gate.vm.request_of(&[("allow", VALUE), path("/")]).unwrap();
-    assert_eq!(gate.passes(good).asked.len(), 1, "a good request pays nothing");
+    let good = passes(gate.vm.request_of(&[("allow", VALUE), path("/")]).unwrap());
+    assert_eq!(good.asked.len(), 1, "a good request pays nothing");
     for exempt in [
         &[method("HEAD"), path("/")][..],
         &[method("OPTIONS"), path("/"), origin, asks],
@@ -179,10 +137,9 @@ fn exemptions_are_asked_for_on_the_way_to_a_denial_only() {
         // Of the size of an accepted value, which has a place of its own.
         &[method("GET"), path("/open/"), ("allow", b"nope")],
     ] {
-        let outcome = gate.vm.request_of(exempt).unwrap();
-        gate.passes(outcome);
+        passes(gate.vm.request_of(exempt).unwrap());
     }
-    for denied in [
+    for not_exempt in [
         &[method("GET"), path("/")][..],
         &[method("OPTIONS"), path("/"), origin],
         &[method("OPTIONS"), path("/"), asks],
@@ -196,31 +153,28 @@ fn exemptions_are_asked_for_on_the_way_to_a_denial_only() {
         &[method("GET"), path("true")],
         &[],
     ] {
-        let outcome = gate.vm.request_of(denied).unwrap();
-        gate.denies(None, &outcome);
+        denied(&gate.policy, None, &gate.vm.request_of(not_exempt).unwrap());
     }
 }
 
 #[test]
 fn a_path_of_4096_bytes_is_read_and_a_longer_one_is_not_exempt() {
-    let mut gate = Gate::new("[except]\npaths = [\"/open/*\"]", "");
+    let mut gate = gate_of("[except]\npaths = [\"/open/*\"]", "");
     let of = |size: usize| [b"/open/", &vec![b'x'; size - 6][..]].concat();
     for size in [6, 4095, 4096, 4097, 65_536, 100_000] {
         let outcome = gate.vm.request_of(&[(":path", &of(size))]).unwrap();
         assert_eq!(outcome.passes(), size <= 4096, "{size} bytes");
     }
     // Nothing else was overwritten.
-    gate::check(&gate.module, &gate.policy).unwrap();
-    let outcome = gate.vm.request_of(&[(":path", b"/closed")]).unwrap();
-    gate.denies(None, &outcome);
-    let outcome = gate.vm.request(Some(VALUE)).unwrap();
-    gate.passes(outcome);
+    header_gate_host::gate::check(&gate.module, &gate.policy).unwrap();
+    denied(&gate.policy, None, &gate.vm.request_of(&[(":path", b"/closed")]).unwrap());
+    passes(gate.vm.request(Some(VALUE)).unwrap());
 }
 
 #[test]
 fn a_host_that_lies_about_a_path_exempts_nothing() {
     for engine in [Engine::Wasmtime, Engine::Wasmi] {
-        let mut gate = Gate::new("[except]\npaths = [\"/open/*\"]", "");
+        let mut gate = gate_of("[except]\npaths = [\"/open/*\"]", "");
         gate.vm = Plugin::in_engine(engine, &gate.module).unwrap().start().unwrap();
         let size = EXEMPT.len() as u32;
         let honest = Reply::honest(Some(EXEMPT));
@@ -250,17 +204,14 @@ fn a_host_that_lies_about_a_path_exempts_nothing() {
         lies.extend(near_powers().map(|n| honest.clone().then(Data(Place::At(n)))));
         let lent = {
             // Where the path is put.
-            let outcome = gate.path(honest.clone());
-            gate.passes(outcome);
+            passes(gate.vm.request_answered(&[(":path", honest.clone())]).unwrap());
             let memory = gate.vm.memory();
             memory.windows(EXEMPT.len()).position(|bytes| bytes == EXEMPT).unwrap() as u32
         };
         lies.push(Reply::ok([Data(Place::At(lent)), Size(size)]));
         for lie in lies {
-            let outcome = gate.path(honest.clone());
-            gate.passes(outcome);
-            let outcome = gate.path(lie);
-            gate.denies(None, &outcome);
+            passes(gate.vm.request_answered(&[(":path", honest.clone())]).unwrap());
+            denied(&gate.policy, None, &gate.vm.request_answered(&[(":path", lie)]).unwrap());
         }
         // Nothing is lent for a path unless it is asked for.
         for size in (5..2000).chain([65_536, u32::MAX]) {
@@ -271,42 +222,5 @@ fn a_host_that_lies_about_a_path_exempts_nothing() {
 
 #[test]
 fn each_pair_of_options_does_what_both_do() {
-    let folder = tempfile::tempdir().unwrap();
-    let all = pairwise();
-    assert!((9..20).contains(&all.len()), "{}", all.len());
-    for (n, Combination { policy: text, cases }) in all.into_iter().enumerate() {
-        let file = folder.path().join(format!("pair-{n}.toml"));
-        fs::write(&file, &text).unwrap();
-        let policy = Policy::read(&file).unwrap();
-        let variant = Variant::default().with_policy(&file);
-        let mut vm = Plugin::new(&module(&variant)).unwrap().start().unwrap();
-        let mut counts = BTreeMap::<_, u64>::new();
-        for case in cases {
-            let pseudo = [(":method", case.method.as_bytes()), (":path", case.path.as_bytes())];
-            let headers = case.headers.iter().map(|(name, value)| (*name, value.as_bytes()));
-            let headers: Vec<_> = pseudo.into_iter().chain(headers).collect();
-            let outcome = vm.request_of(&headers).unwrap();
-            let about = format!("{text}\n{case:?}: {outcome:?}");
-            let value = case.header(HEADER).map(str::as_bytes);
-            let denied = case.decision == Decision::Denied;
-            assert_eq!(outcome.passes(), !denied, "{about}");
-            let denial = denied.then(|| LocalResponse::of(&policy, value));
-            assert_eq!(outcome.response, denial, "{about}");
-            let allowed = case.decision == Decision::Allowed;
-            let header = |name: &str| (0, name.as_bytes().to_vec());
-            let named = policy.client_header.is_some();
-            let removed = [
-                (policy.remove && allowed).then(|| header(HEADER)),
-                (named && !allowed && !denied).then(|| header(CLIENT_HEADER)),
-            ];
-            assert!(outcome.removed.iter().eq(removed.iter().flatten()), "{about}");
-            let replaced = (0, CLIENT_HEADER.into(), CLIENT.into());
-            let replaced = (named && allowed).then_some(replaced);
-            assert!(outcome.replaced.iter().eq(&replaced), "{about}");
-            *counts.entry(format!("header_gate.{}", case.decision.counter())).or_default() += 1;
-        }
-        let counted: BTreeMap<_, _> =
-            vm.metrics().iter().filter(|(_, n)| *n > 0).cloned().collect();
-        assert_eq!(counted, if policy.count { counts } else { BTreeMap::new() }, "{text}");
-    }
+    each_pair_of_options(|file, _| start(&Variant::default().with_policy(file)));
 }
