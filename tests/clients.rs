@@ -30,7 +30,7 @@ fn key(n: usize) -> String {
 fn policy(options: &str, keys: &[String], kind: As) -> String {
     let mut text = format!("header = \"x-key\"\n{options}\n");
     for (n, key) in keys.iter().enumerate() {
-        let digest = format!("sha256 = \"{:x}\"", Sha256::digest(key));
+        let digest = format!("sha256 = \"{:X}\"", Sha256::digest(key));
         let known = match kind {
             As::Value => format!("value = \"{key}\""),
             As::Digest => digest,
@@ -134,6 +134,10 @@ fn a_digest_is_computed_only_for_a_value_that_the_host_delivered_and_whose_size_
             assert!(outcome.cost.fuel < hashed / 2, "{kind:?}: {reply:?}: {}", outcome.cost.fuel);
         }
     }
+    // The digest is right, and the policy says that the value has another size.
+    let mut gate = gate_of(&policy("", &keys, As::DigestAndSize).replace("size = 36", "size = 35"));
+    let outcome = ask(&mut gate, &right);
+    denied(&gate.policy, Some(b"x"), &outcome);
 }
 
 #[test]

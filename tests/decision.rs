@@ -9,33 +9,17 @@ fn accepts(value: &[u8]) -> bool {
 }
 
 #[test]
-fn each_accepted_value_passes() {
-    assert!(VALUES.iter().all(|value| accepts(value)));
-}
-
-#[test]
-fn a_value_that_differs_in_one_byte_is_denied() {
-    for value in VALUES {
-        for at in 0..value.len() {
-            for byte in 0..=u8::MAX {
-                let mut other = value.to_vec();
-                other[at] = byte;
-                assert_eq!(accepts(&other), VALUES.contains(&&other[..]), "{other:?}");
-            }
-        }
-    }
-}
-
-#[test]
-fn two_equal_differences_do_not_cancel_out() {
-    for value in VALUES {
-        for (one, two) in (0..value.len()).flat_map(|two| (0..two).map(move |one| (one, two))) {
-            let mut other = value.to_vec();
-            other[one] ^= 1;
-            other[two] ^= 1;
-            assert_eq!(accepts(&other), VALUES.contains(&&other[..]), "{other:?}");
-        }
-    }
+fn of_all_four_byte_values_one_passes() {
+    let passing: Vec<[u8; 4]> = std::thread::scope(|scope| {
+        let quarters = [0u32, 1, 2, 3].map(|quarter| {
+            scope.spawn(move || {
+                let numbers = (quarter << 30)..=(quarter << 30 | u32::MAX >> 2);
+                numbers.map(u32::to_le_bytes).filter(|bytes| accepts(bytes)).collect::<Vec<_>>()
+            })
+        });
+        quarters.into_iter().flat_map(|quarter| quarter.join().unwrap()).collect()
+    });
+    assert_eq!(passing, [*b"true"]);
 }
 
 #[test]

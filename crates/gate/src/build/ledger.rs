@@ -148,53 +148,32 @@ mod tests {
     }
 
     #[test]
-    fn each_variant_that_is_missing_or_costs_something_else_is_a_difference() {
-        let entry = |bytes, fuel| Entry { bytes, fuel: [fuel; 3], crossings: [3; 3] };
-        let ledger = |entries: [(&str, Entry); 3]| Ledger {
-            toolchain: None,
-            variant: entries.map(|(name, entry)| (name.to_owned(), entry)).into(),
+    fn other_tools_may_add_a_margin_and_nothing_else_may_differ() {
+        let entry = |bytes, fuel, crossings| Entry { bytes, fuel, crossings: [crossings; 3] };
+        let ledger = |tools: &str, name: &str, entry| Ledger {
+            toolchain: Some(tools.to_owned()),
+            variant: BTreeMap::from([(name.to_owned(), entry)]),
         };
-        let old = ledger([("default", entry(389, 32)), ("log", entry(1, 1)), ("sdk", entry(9, 9))]);
-        let std = BTreeSet::new();
-        assert_eq!(old.differences(&old, &std), Vec::<String>::new());
-        let now =
-            ledger([("default", entry(389, 33)), ("logs", entry(1, 1)), ("sdk", entry(8, 9))]);
-        let expected = [
-            "default: 389 bytes, fuel [33, 33, 33], crossings [3, 3, 3]; ledger.toml has 389 bytes, ",
-            "log is in ledger.toml, but not a variant",
-            "logs: 1 bytes, fuel [1, 1, 1], crossings [3, 3, 3]; ledger.toml has no entry",
-            "sdk: 8 bytes, fuel [9, 9, 9], crossings [3, 3, 3]; ledger.toml has 9 bytes, ",
-        ];
-        let differences = old.differences(&now, &std);
-        assert_eq!(differences.len(), expected.len());
-        for (difference, expected) in differences.iter().zip(expected) {
-            assert!(difference.starts_with(expected), "{difference}");
-        }
-    }
-
-    #[test]
-    fn other_tools_may_add_a_margin_and_no_crossing() {
-        let ledger = |toolchain: &str, entry| Ledger {
-            toolchain: Some(toolchain.to_owned()),
-            variant: BTreeMap::from([("default".to_owned(), entry)]),
-        };
-        let entry = Entry { bytes: 100, fuel: [30, 40, 30], crossings: [3, 4, 3] };
-        let (same, larger) = (entry, Entry { bytes: 100 + MARGIN, ..entry });
-        for (now, allowed, allowed_with_std) in [
-            (larger, true, true),
-            (Entry { bytes: 90, fuel: [33, 44, 1], ..entry }, true, true),
-            (Entry { bytes: larger.bytes + 1, ..entry }, false, true),
-            (Entry { fuel: [30, 45, 30], ..entry }, false, true),
-            (Entry { crossings: [3, 3, 3], ..entry }, false, false),
+        let old = ledger("a", "default", entry(100, [30, 40, 30], 3));
+        let more = 100 + MARGIN;
+        // What differs with the same tools, with others, and with others and their standard library.
+        for (name, now, differs, differences) in [
+            ("default", entry(100, [30, 40, 30], 3), [false; 3], ""),
+            ("default", entry(more, [30, 40, 30], 3), [true, false, false], "default: 110 bytes"),
+            ("default", entry(90, [33, 44, 1], 3), [true, false, false], "fuel [33, 44, 1]"),
+            ("default", entry(more + 1, [30, 40, 30], 3), [true, true, false], "has 100 bytes, "),
+            ("default", entry(100, [30, 45, 30], 3), [true, true, false], "crossings [3, 3, 3];"),
+            ("default", entry(100, [30, 40, 30], 4), [true; 3], "crossings [4, 4, 4]; ledger"),
+            ("log", entry(1, [1; 3], 1), [true; 3], "default is in ledger.toml, but not a variant"),
+            ("log", entry(1, [1; 3], 1), [true; 3], "log: 1 bytes, fuel [1, 1, 1], crossings [1"),
+            ("log", entry(1, [1; 3], 1), [true; 3], "ledger.toml has no entry"),
         ] {
-            let differs = |tools, now, std: &[&str]| {
-                let std = std.iter().map(|key| (*key).to_owned()).collect();
-                !ledger("a", entry).differences(&ledger(tools, now), &std).is_empty()
-            };
-            assert!(!differs("a", same, &[]));
-            assert!(differs("a", now, &[]) && differs("a", now, &["default"]), "{now}");
-            assert_eq!(differs("b", now, &[]), !allowed, "{now}");
-            assert_eq!(differs("b", now, &["default"]), !allowed_with_std, "{now}");
+            for (n, tools) in ["a", "b", "b"].into_iter().enumerate() {
+                let std = (n == 2).then(|| name.to_owned()).into_iter().collect();
+                let found = old.differences(&ledger(tools, name, now), &std).join("\n");
+                assert_eq!(!found.is_empty(), differs[n], "{found}");
+                assert!(!differs[n] || found.contains(differences), "{found}");
+            }
         }
     }
 }
