@@ -1,6 +1,7 @@
 //! Gateways: how the tests start them, and who answers a request.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::Result;
@@ -9,7 +10,7 @@ use header_gate_cli::build::variant::Variant;
 use header_gate_envoy::client::{Connection, Response};
 use header_gate_envoy::config::{Listener, config, is_upstream};
 use header_gate_envoy::denial::difference;
-use header_gate_envoy::{Envoy, NEWEST, Options, install};
+use header_gate_envoy::{DYNAMIC_MODULES, Envoy, NEWEST, Options, install};
 use serde_json::Value;
 
 use crate::{policy, root};
@@ -24,8 +25,14 @@ pub const BAD: [Fields; 4] =
 
 /// Envoy of that version with that configuration and number of workers.
 pub fn start(version: &str, config: &Value, concurrency: u32) -> Result<Envoy> {
-    let options = Options { concurrency, ..Options::default() };
-    Envoy::start(Command::new(install(root(), version)?), &config.to_string(), &options)
+    start_in(root(), version, &config.to_string(), concurrency)
+}
+
+/// The same, run in `folder`, where it also finds native gates.
+pub fn start_in(folder: &Path, version: &str, config: &str, concurrency: u32) -> Result<Envoy> {
+    let mut command = Command::new(install(root(), version, None)?);
+    command.current_dir(folder).env(DYNAMIC_MODULES, folder);
+    Envoy::start(command, config, &Options { concurrency, ..Options::default() })
 }
 
 /// The newest Envoy with these listeners and two workers.

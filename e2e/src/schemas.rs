@@ -19,7 +19,7 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| install::npm(root(), "schema
 
 /// The folder with the packages of `pins/pypi/lint.txt`.
 pub fn lint() -> &'static Path {
-    static LINT: LazyLock<PathBuf> = LazyLock::new(|| install::pypi(root(), "lint").unwrap());
+    static LINT: LazyLock<PathBuf> = LazyLock::new(|| install::pypi(root(), "lint", None).unwrap());
     &LINT
 }
 

@@ -30,7 +30,7 @@ fn ten_thousand_clients_are_told_from_everybody_else() {
     let policy = Policy::read(&file).unwrap();
     let variant = Variant::default().with_policy(&file);
     let plugin = [listener("gate", &variant)];
-    let name = native::build(folder.path(), &file);
+    let name = native::build(folder.path(), &file, None);
     let envoys = [
         start(OLDEST, &config(&plugin), 2),
         start(NEWEST, &config(&plugin), 2),

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 use std::thread;
@@ -11,11 +10,11 @@ use std::time::Duration;
 
 use header_gate_cli::build::artifact;
 use header_gate_cli::build::variant::Variant;
-use header_gate_e2e::gateway::{get, stat};
+use header_gate_e2e::gateway::{get, start_in, stat};
 use header_gate_e2e::{root, until, virtual_machines};
 use header_gate_envoy::client::{Closed, Connection, Response};
 use header_gate_envoy::config::{Listener, config, is_upstream};
-use header_gate_envoy::{Envoy, NEWEST, OLDEST, Options, install, virtual_machines as expected};
+use header_gate_envoy::{Envoy, NEWEST, OLDEST, virtual_machines as expected};
 use serde_json::{Map, Value, json};
 
 const WORKERS: u32 = 2;
@@ -58,10 +57,7 @@ fn doubles(policy: &Value) -> Value {
 }
 
 fn run(version: &str, config: &Value, folder: &Path) -> anyhow::Result<Envoy> {
-    let mut command = Command::new(install(root(), version)?);
-    command.current_dir(folder);
-    let options = Options { concurrency: WORKERS, ..Options::default() };
-    Envoy::start(command, &config.to_string(), &options)
+    start_in(folder, version, &config.to_string(), WORKERS)
 }
 
 /// What a client gets: the status, if the upstream does not answer.

@@ -9,7 +9,7 @@ use std::process::Command;
 use header_gate_cli::build::variant::Variant;
 use header_gate_e2e::gateway::Answer::{Gate, Rbac, Upstream};
 use header_gate_e2e::gateway::{
-    Answer, BAD, Fields, GOOD, ask, deployed, envoy, failure, on_each_worker, probe, stat,
+    Answer, BAD, Fields, GOOD, ask, deployed, envoy, failure, on_each_worker, probe, start_in, stat,
 };
 use header_gate_e2e::{module, root, until, virtual_machines};
 use header_gate_envoy::config::Listener;
@@ -40,7 +40,7 @@ fn gateway(upstream: u16, fallback: bool) -> String {
 fn start(config: &str, folder: &Path, limit: &str, concurrency: u32) -> Envoy {
     let mut shell = Command::new("sh");
     shell.args(["-c", "ulimit -v $0 && exec \"$@\"", limit]);
-    shell.arg(install(root(), NEWEST).unwrap()).current_dir(folder);
+    shell.arg(install(root(), NEWEST, None).unwrap()).current_dir(folder);
     Envoy::start(shell, config, &Options { concurrency, ..Options::default() }).unwrap()
 }
 
@@ -160,11 +160,8 @@ fn the_fallback_filter_denies_what_an_open_gate_lets_pass() {
     let [right, wrong]: [(&[u8], &[u8]); 2] = [(b"allow", b"true"), (b"allow", b"wrong")];
     // Of a repeated header older versions join all values, newer ones accept any that is right.
     for (version, repeated) in [(OLDEST, Rbac), (NEWEST, Upstream)] {
-        let start = |fallback| {
-            let mut envoy = Command::new(install(root(), version).unwrap());
-            envoy.current_dir(folder.path());
-            Envoy::start(envoy, &gateway(port, fallback), &Options::default()).unwrap()
-        };
+        let start =
+            |fallback| start_in(folder.path(), version, &gateway(port, fallback), 2).unwrap();
         let (open, filtered) = (start(false), start(true));
         let cases: [(&Envoy, Fields, Answer); 6] = [
             (&open, &[], Upstream),

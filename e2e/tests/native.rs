@@ -11,13 +11,11 @@ use header_gate_cli::build::variant::Variant;
 use header_gate_contract::Library;
 use header_gate_e2e::conformance::{check, send};
 use header_gate_e2e::gateway::{GOOD, get, listener, probe, stat};
-use header_gate_e2e::native::{VERSIONS, build, build_for, start};
+use header_gate_e2e::native::{VERSIONS, build, start};
 use header_gate_e2e::{policies, policy, root, stdout};
 use header_gate_envoy::client::{Connection, Response};
 use header_gate_envoy::config::{Listener, config, is_upstream};
-use header_gate_envoy::{
-    DYNAMIC_MODULES, Envoy, NEWEST, OLDEST, Options, install, install_for, raw,
-};
+use header_gate_envoy::{DYNAMIC_MODULES, Envoy, NEWEST, OLDEST, Options, install, raw};
 use header_gate_host::conformance;
 use header_gate_lab::filter::{self, compile};
 use header_gate_system::install::apt_program;
@@ -52,7 +50,7 @@ fn the_conformance_table_holds_in_each_version() {
     let library = fs::read(filter::folder(root()).unwrap().join(&file)).unwrap();
     Library::inspect(&library).unwrap();
     fs::write(folder.path().join(&file), library).unwrap();
-    let names = [build(folder.path(), &root().join("policy.toml")), floor];
+    let names = [build(folder.path(), &root().join("policy.toml"), None), floor];
     let listeners = names.each_ref().map(|name| Listener::new(name).native(name));
     let table = conformance::read(&root().join("tests/conformance.toml")).unwrap();
     for version in VERSIONS {
@@ -81,7 +79,8 @@ fn every_answer_is_that_of_the_plugin() {
     let odd = folder.path().join("odd.toml");
     fs::write(&odd, ODD).unwrap();
     for file in files().into_iter().chain([odd]) {
-        let (name, variant) = (build(folder.path(), &file), Variant::default().with_policy(&file));
+        let (name, variant) =
+            (build(folder.path(), &file, None), Variant::default().with_policy(&file));
         let log = "access log: %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%";
         let listeners =
             [Listener::new("native").native(&name).access_log(log), listener("wasm", &variant)];
@@ -124,7 +123,7 @@ fn every_answer_is_that_of_the_plugin() {
 #[test]
 fn a_body_that_follows_a_denial_never_reaches_the_upstream() {
     let folder = tempfile::tempdir().unwrap();
-    let name = build(folder.path(), &root().join("policy.toml"));
+    let name = build(folder.path(), &root().join("policy.toml"), None);
     let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     upstream.set_nonblocking(true).unwrap();
     let listener = Listener::new("gate").native(&name);
@@ -151,7 +150,7 @@ fn a_body_that_follows_a_denial_never_reaches_the_upstream() {
 fn nothing_follows_the_head_of_an_answer_to_head() {
     let folder = tempfile::tempdir().unwrap();
     let names = ["policy.toml", "policies/maintenance.toml"]
-        .map(|file| build(folder.path(), &root().join(file)));
+        .map(|file| build(folder.path(), &root().join(file), None));
     let listeners = names.each_ref().map(|name| Listener::new(name).native(name));
     for version in VERSIONS {
         let envoy = start(version, folder.path(), &listeners).unwrap();
@@ -187,7 +186,7 @@ fn any_number_of_fields_and_the_host_are_decided_as_by_the_plugin() {
     fs::write(&host, "header = \"Host\"\nvalues = [\"a.example\"]\n[deny]\nstatus = 403\n")
         .unwrap();
     for file in [root().join("policy.toml"), host] {
-        let name = build(folder.path(), &file);
+        let name = build(folder.path(), &file, None);
         let plugin = Variant::default().with_policy(&file);
         let listeners =
             [Listener::new("native").native(&name), listener("plugin", &plugin)].map(|gate| {
@@ -233,7 +232,7 @@ fn repeated_headers_are_denied_if_the_policy_says_so() {
             fs::write(&file, format!("{line}{rest}")).unwrap();
             file
         });
-        let names = files.each_ref().map(|file| build(folder.path(), file));
+        let names = files.each_ref().map(|file| build(folder.path(), file, None));
         let listeners = names.each_ref().map(|name| Listener::new(name).native(name));
         for version in VERSIONS {
             let envoy = start(version, folder.path(), &listeners).unwrap();
@@ -270,10 +269,10 @@ fn the_conformance_table_holds_on_aarch64() {
     let qemu = apt_program("qemu-aarch64-static", "qemu-user-static").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let target = Some("aarch64-unknown-linux-gnu");
-    let name = build_for(folder.path(), &root().join("policy.toml"), target);
+    let name = build(folder.path(), &root().join("policy.toml"), target);
     let mut command = Command::new(qemu);
     command.args(["-L", "/usr/aarch64-linux-gnu"]).env(DYNAMIC_MODULES, folder.path());
-    command.arg(install_for(root(), NEWEST, Some("manylinux_2_31_aarch64")).unwrap());
+    command.arg(install(root(), NEWEST, Some("manylinux_2_31_aarch64")).unwrap());
     let listeners = [Listener::new("gate").native(&name)];
     let options = Options { concurrency: 1, timeout: Duration::from_mins(5), ..Options::default() };
     let envoy = Envoy::start(command, &config(&listeners).to_string(), &options).unwrap();
@@ -302,11 +301,11 @@ fn memcheck_finds_nothing_in_the_gate_while_it_conforms() {
     let mut cc = Command::new("cc");
     cc.args(["-O0", "-fPIC", "-shared", "-nostdlib", "-I"]).arg(root().join("benches/native"));
     stdout(cc.arg(&source).arg("-o").arg(folder.path().join("libcareless.so")).output().unwrap());
-    let name = build(folder.path(), &root().join("policy.toml"));
+    let name = build(folder.path(), &root().join("policy.toml"), None);
     let log = folder.path().join("memcheck.log");
     let mut valgrind = Command::new(apt_program("valgrind", "valgrind").unwrap());
     valgrind.arg(format!("--log-file={}", log.display())).arg("--error-limit=no");
-    valgrind.arg(install(root(), NEWEST).unwrap()).env(DYNAMIC_MODULES, folder.path());
+    valgrind.arg(install(root(), NEWEST, None).unwrap()).env(DYNAMIC_MODULES, folder.path());
     let listeners = [&name, "careless"].map(|name| Listener::new(name).native(name));
     let options = Options { concurrency: 1, timeout: Duration::from_mins(5), ..Options::default() };
     let envoy = Envoy::start(valgrind, &config(&listeners).to_string(), &options).unwrap();
@@ -324,7 +323,7 @@ fn memcheck_finds_nothing_in_the_gate_while_it_conforms() {
 #[test]
 fn an_envoy_without_the_abi_refuses_it_at_start() {
     let folder = tempfile::tempdir().unwrap();
-    let name = build(folder.path(), &root().join("policy.toml"));
+    let name = build(folder.path(), &root().join("policy.toml"), None);
     let listeners = [Listener::new("gate").native(&name)];
     let error = format!("{:#}", start(OLDEST, folder.path(), &listeners).unwrap_err());
     assert!(error.contains("undefined symbol: envoy_dynamic_module_callback_"), "{error}");

@@ -198,7 +198,7 @@ fn plugins_with_options_do_what_the_policy_says() {
 fn native_gates_with_options_do_what_the_policy_says() {
     let folder = tempfile::tempdir().unwrap();
     for (file, policy, requests) in cases(folder.path()) {
-        let name = native::build(folder.path(), &file);
+        let name = native::build(folder.path(), &file, None);
         for version in native::VERSIONS {
             let listeners = [showing(Listener::new("gate").native(&name), &policy)];
             let envoy = native::start(version, folder.path(), &listeners).unwrap();

@@ -70,7 +70,7 @@ fn nothing_passes_a_fast_lane_that_the_gate_would_not_pass() {
         }
     }
     let folder = tempfile::tempdir().unwrap();
-    let name = native::build(folder.path(), &root().join("policy.toml"));
+    let name = native::build(folder.path(), &root().join("policy.toml"), None);
     let listener = Listener::new("native").native(&name).route(route, "header-gate");
     let envoy = native::start(NEWEST, folder.path(), &[listener]).unwrap();
     conforms(envoy.port("native").unwrap(), "native, route");

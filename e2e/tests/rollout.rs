@@ -107,7 +107,7 @@ impl Gateway {
         put("cds.yaml", deployed("envoy-xds/cds.yaml", &[("8000", &upstream)]).as_bytes());
         let edits = [("10000", "0"), ("filename: plugin.wasm", "filename: plugin-0.wasm")];
         put("lds.yaml", deployed("envoy-xds/lds.yaml", &edits).as_bytes());
-        let mut command = Command::new(install(root(), NEWEST).unwrap());
+        let mut command = Command::new(install(root(), NEWEST, None).unwrap());
         command.arg("--reject-unknown-dynamic-fields").current_dir(folder.path());
         let options = Options { concurrency: WORKERS, ..Options::default() };
         let bootstrap = deployed("envoy-xds/envoy.yaml", &[("9901", "0")]);

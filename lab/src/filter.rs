@@ -270,7 +270,7 @@ pub fn command(root: &Path, program: &Path) -> Result<Command> {
 
 /// Starts Envoy with these filters, and waits until each worker has the virtual machines of all.
 pub fn start(root: &Path, filters: &[Filter], options: &Options) -> Result<Envoy> {
-    let command = command(root, &install(root, NEWEST)?)?;
+    let command = command(root, &install(root, NEWEST, None)?)?;
     let envoy = Envoy::start(command, &configuration(filters), options)?;
     let modules = filters.iter().filter(|filter| filter.is_module()).count() as u64;
     let expected = modules * virtual_machines(options.concurrency.into());

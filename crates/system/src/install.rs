@@ -47,13 +47,8 @@ pub fn npm(root: &Path, name: &str) -> Result<PathBuf> {
     })
 }
 
-/// Installs what `pins/pypi/NAME.txt` lists; returns a folder for `PYTHONPATH`.
-pub fn pypi(root: &Path, name: &str) -> Result<PathBuf> {
-    pypi_for(root, name, None)
-}
-
-/// As `pypi`, for another machine: a platform of pip.
-pub fn pypi_for(root: &Path, name: &str, platform: Option<&str>) -> Result<PathBuf> {
+/// Installs what `pins/pypi/NAME.txt` lists, for this machine or a platform of pip; returns a folder for `PYTHONPATH`.
+pub fn pypi(root: &Path, name: &str, platform: Option<&str>) -> Result<PathBuf> {
     let folder = root.join("pins/pypi");
     let file = folder.join(format!("{name}.txt"));
     let Ok(pins) = fs::read_to_string(&file) else {
@@ -216,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_version_without_pins_is_refused() {
-        let error = pypi(root(), "envoy-1.0.0").unwrap_err().to_string();
+        let error = pypi(root(), "envoy-1.0.0", None).unwrap_err().to_string();
         assert!(
             error.starts_with("pins/pypi has no `envoy-1.0.0`, only envoy-1.36.2, "),
             "{error}"

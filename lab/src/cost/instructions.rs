@@ -112,7 +112,7 @@ pub fn count(
     let modules = filters.iter().filter(|filter| filter.is_module()).count();
     ensure!(modules <= MODULES, "{modules} modules are too many for valgrind");
     let mut callgrind =
-        Callgrind::start(root, &install(root, NEWEST)?, &filter::configuration(filters))?;
+        Callgrind::start(root, &install(root, NEWEST, None)?, &filter::configuration(filters))?;
     let mut clients = Vec::new();
     for filter in filters {
         clients.push(Client::warmed_up(&callgrind.envoy, filter, policy)?);
