@@ -1,5 +1,6 @@
 //! Gateways: how the tests start them, and who answers a request.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -110,6 +111,19 @@ impl From<Response> for Answer {
 /// The answer to a GET on a new connection.
 pub fn get(port: u16, headers: Fields) -> Response {
     Connection::open(port).unwrap().send("GET", "/", headers, b"").unwrap()
+}
+
+/// The answer to a request of a table, which is a GET of / unless it says otherwise.
+pub fn send(
+    mut connection: Connection,
+    method: &str,
+    path: &str,
+    headers: &BTreeMap<String, String>,
+) -> Response {
+    let method = if method.is_empty() { "GET" } else { method };
+    let path = if path.is_empty() { "/" } else { path };
+    let headers: Vec<_> = headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
+    connection.send(method, path, &headers, b"").unwrap()
 }
 
 /// Who answers a GET on a new connection.

@@ -4,19 +4,13 @@ use std::collections::BTreeMap;
 
 use header_gate_cli::build::artifact;
 use header_gate_cli::build::variant::Variant;
-use header_gate_e2e::gateway::{Answer, start, stat};
+use header_gate_e2e::gateway::{Answer, send, start, stat};
 use header_gate_e2e::{root, until};
 use header_gate_envoy::client::Connection;
 use header_gate_envoy::config::{Listener, config};
 use header_gate_envoy::{NEWEST, OLDEST, raw};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Table {
-    configuration: Vec<Configuration>,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,23 +28,20 @@ struct Configuration {
     requests: Vec<Request>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct Request {
-    #[serde(default = "get")]
     method: String,
-    #[serde(default = "slash")]
     path: String,
-    #[serde(default)]
     headers: BTreeMap<String, String>,
     answer: Expected,
-    #[serde(default)]
     has: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Expected {
+    #[default]
     Gate,
     Upstream,
     None,
@@ -60,14 +51,6 @@ enum Expected {
 
 fn gate_alone() -> Vec<Value> {
     vec!["gate".into()]
-}
-
-fn get() -> String {
-    "GET".to_owned()
-}
-
-fn slash() -> String {
-    "/".to_owned()
 }
 
 impl Configuration {
@@ -93,14 +76,12 @@ impl Configuration {
     fn check(&self, port: u16) -> Vec<raw::Connection> {
         let mut waiting = Vec::new();
         for request in &self.requests {
-            let headers = request.headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
-            let headers: Vec<_> = headers.collect();
-            let Request { method, path, .. } = request;
+            let Request { method, path, headers, .. } = request;
             let expected = match request.answer {
                 Expected::None => {
                     let mut connection = raw::Connection::open(port).unwrap();
-                    let bytes = raw::request("gate", method, path, &headers, b"");
-                    connection.write(&bytes).unwrap();
+                    assert!(method.is_empty() && path.is_empty() && headers.is_empty());
+                    connection.write(&raw::request("gate", "GET", "/", &[], b"")).unwrap();
                     waiting.push(connection);
                     continue;
                 }
@@ -108,8 +89,7 @@ impl Configuration {
                 Expected::Upstream => Answer::Upstream,
                 Expected::Status(status) => Answer::Envoy(status),
             };
-            let mut connection = Connection::open(port).unwrap();
-            let response = connection.send(method, path, &headers, b"").unwrap();
+            let response = send(Connection::open(port).unwrap(), method, path, headers);
             let about = format!("{}: {request:?}: {response:?}", self.name);
             for (name, value) in &request.has {
                 assert!(response.has(name, value.as_bytes()), "{about}");
@@ -120,30 +100,23 @@ impl Configuration {
     }
 }
 
-fn hold_in(version: &str) {
-    let table: Table = toml::from_str(include_str!("configurations.toml")).unwrap();
-    let listeners: Vec<_> = table.configuration.iter().map(Configuration::listener).collect();
-    let envoy = start(version, &config(&listeners), 2).unwrap();
-    let waiting: Vec<_> = table
-        .configuration
-        .iter()
-        .map(|row| (row, row.check(envoy.port(&row.key()).unwrap())))
-        .collect();
-    assert!(waiting.iter().any(|(_, waiting)| !waiting.is_empty()));
-    // All others have been answered meanwhile.
-    for (row, connections) in waiting {
-        let active = format!("http.{}.downstream_rq_active", row.key());
-        let expected = connections.len() as u64;
-        until(&format!("Envoy {version}: {}", row.name), || stat(&envoy, &active) == expected);
+#[test]
+fn the_configurations_hold_in_the_oldest_and_the_newest_envoy() {
+    let table: BTreeMap<String, Vec<Configuration>> =
+        toml::from_str(include_str!("configurations.toml")).unwrap();
+    let rows = &table["configuration"];
+    let listeners: Vec<_> = rows.iter().map(Configuration::listener).collect();
+    for version in [OLDEST, NEWEST] {
+        let envoy = start(version, &config(&listeners), 2).unwrap();
+        let waiting: Vec<_> =
+            rows.iter().map(|row| (row, row.check(envoy.port(&row.key()).unwrap()))).collect();
+        assert!(waiting.iter().any(|(_, waiting)| !waiting.is_empty()));
+        // All others have been answered meanwhile.
+        for (row, connections) in waiting {
+            let active = format!("http.{}.downstream_rq_active", row.key());
+            let expected = connections.len() as u64;
+            let about = format!("Envoy {version}: {}", row.name);
+            until(&about, || stat(&envoy, &active) == expected);
+        }
     }
-}
-
-#[test]
-fn the_configurations_hold_in_the_oldest_envoy() {
-    hold_in(OLDEST);
-}
-
-#[test]
-fn the_configurations_hold_in_the_newest_envoy() {
-    hold_in(NEWEST);
 }

@@ -81,9 +81,11 @@ fn every_answer_is_that_of_the_plugin() {
     for file in files().into_iter().chain([odd]) {
         let (name, variant) =
             (build(folder.path(), &file, None), Variant::default().with_policy(&file));
-        let log = "access log: %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%";
-        let listeners =
-            [Listener::new("native").native(&name).access_log(log), listener("wasm", &variant)];
+        let log = "log: %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%";
+        let listeners = [
+            Listener::new("native").native(&name).access_log(&format!("native {log}")),
+            listener("wasm", &variant).access_log(&format!("wasm {log}")),
+        ];
         let envoy = start(NEWEST, folder.path(), &listeners).unwrap();
         let ports = ["native", "wasm"].map(|name| envoy.port(name).unwrap());
         for case in &table {
@@ -114,8 +116,10 @@ fn every_answer_is_that_of_the_plugin() {
         if policy.enforce && !policy.deny.details.is_empty() {
             // No request of the table has this policy's header.
             let details = policy.deny.missing_details.as_ref().unwrap_or(&policy.deny.details);
-            let line = format!("access log: {} {details}", policy.deny.status);
-            assert!(log.contains(&line), "{name}: {line} is not in\n{log}");
+            for gate in ["native", "wasm"] {
+                let line = format!("{gate} log: {} {details}\n", policy.deny.status);
+                assert!(log.contains(&line), "{name}: {line} is not in\n{log}");
+            }
         }
     }
 }

@@ -18,25 +18,16 @@ use serde_json::json;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
-    policy: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Case {
     text: String,
     requests: Vec<Request>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 struct Request {
-    #[serde(default = "get")]
     method: String,
-    #[serde(default = "slash")]
     path: String,
-    #[serde(default)]
     headers: BTreeMap<String, String>,
     answer: Answer,
     seen: Option<String>,
@@ -52,14 +43,6 @@ enum Answer {
     Gate,
     Upstream,
     Grpc,
-}
-
-fn get() -> String {
-    "GET".to_owned()
-}
-
-fn slash() -> String {
-    "/".to_owned()
 }
 
 /// The fields in which an answer has the policy's headers, as the upstream saw them.
@@ -91,10 +74,8 @@ fn check(envoy: Envoy, policy: &Policy, requests: &[Request], about: &str) {
     let mut counts = BTreeMap::<_, u32>::new();
     for connect in [Connection::open, Connection::http2] {
         for request in requests {
-            let mut connection = connect(port).unwrap();
-            let headers: Vec<_> =
-                request.headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
-            let response = connection.send(&request.method, &request.path, &headers, b"").unwrap();
+            let Request { method, path, headers, .. } = request;
+            let response = gateway::send(connect(port).unwrap(), method, path, headers);
             let about = format!("{about}: {request:?}: {response:?}");
             match request.answer {
                 Answer::Upstream => {
@@ -163,14 +144,38 @@ impl Request {
     }
 }
 
+/// A policy of ten thousand clients, and what becomes of some of them and of others.
+fn many_clients() -> Case {
+    const CLIENTS: u64 = 10_000;
+    // Any odd factor tells all of them apart.
+    let key = |n: u64| format!("{n:04x}-{:031x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let client = |n| format!("[[client]]\nid = \"client {n}\"\nvalue = \"{}\"\n", key(n));
+    let clients: String = (0..CLIENTS).map(client).collect();
+    let head = format!("header = \"{HEADER}\"\nclient_header = \"x-client-id\"\n");
+    let request = |n: u64| {
+        let (seen, client) = (Some(key(n)), Some(format!("client {n}")));
+        let request =
+            Request { headers: [(HEADER.to_owned(), key(n))].into(), ..Request::default() };
+        let known = n < CLIENTS;
+        if known { Request { answer: Answer::Upstream, seen, client, ..request } } else { request }
+    };
+    let known = (0..CLIENTS).step_by(97).chain([CLIENTS - 1]);
+    Case {
+        text: head + &clients + "[deny]\nstatus = 401\nbody = \"no\\n\"\n",
+        requests: known.chain(CLIENTS..CLIENTS + 100).map(request).collect(),
+    }
+}
+
 fn cases(folder: &Path) -> Vec<(PathBuf, Policy, Vec<Request>)> {
-    let table: Table = toml::from_str(include_str!("options.toml")).unwrap();
+    let mut table: BTreeMap<String, Vec<Case>> =
+        toml::from_str(include_str!("options.toml")).unwrap();
+    table.get_mut("policy").unwrap().push(many_clients());
     let case = |(n, Case { text, requests }): (usize, Case)| {
         let file = folder.join(format!("options-{n}.toml"));
         fs::write(&file, text).unwrap();
         (file.clone(), Policy::read(&file).unwrap(), requests)
     };
-    let mut cases: Vec<_> = table.policy.into_iter().enumerate().map(case).collect();
+    let mut cases: Vec<_> = table.into_values().flatten().enumerate().map(case).collect();
     for (n, Combination { policy: text, cases: pairs }) in (0..).zip(combinations::pairwise()) {
         let file = folder.join(format!("pair-{n}.toml"));
         fs::write(&file, text).unwrap();
