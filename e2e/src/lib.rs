@@ -15,6 +15,7 @@ use header_gate_cli::build;
 use header_gate_cli::build::variant::Variant;
 use header_gate_envoy::Envoy;
 use header_gate_policy::Policy;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 /// The root of the repository.
 pub fn root() -> &'static Path {
@@ -34,6 +35,28 @@ pub fn module(variant: &Variant) -> Vec<u8> {
 /// The policy of `variant`.
 pub fn policy(variant: &Variant) -> Policy {
     variant.policy(root()).unwrap()
+}
+
+/// `benches/floor.wat` as a module, with each of these texts replaced where it is first.
+pub fn floor(edits: &[(&str, &str)]) -> Vec<u8> {
+    let source = fs::read_to_string(root().join("benches/floor.wat")).unwrap();
+    let source = edits.iter().fold(source, |source, (from, to)| {
+        assert!(source.contains(from), "benches/floor.wat has changed: it has no {from}");
+        source.replacen(from, to, 1)
+    });
+    wat::parse_str(source).unwrap()
+}
+
+/// A new authority's certificate; a certificate for `name` that it signed, and the key of that; in PEM form.
+pub fn certificates(name: &str) -> [String; 3] {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let root = authority.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(authority, key);
+    let key = KeyPair::generate().unwrap();
+    let names = CertificateParams::new([name.to_owned()]).unwrap();
+    [root, names.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem()]
 }
 
 /// The number of Wasm virtual machines in `envoy`.

@@ -4,29 +4,20 @@ use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use header_gate_envoy::client::{Connection, Response};
-use header_gate_system::command::run_quietly;
 use header_gate_system::install::apt_program;
 use header_gate_system::process::{Folder, Process};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tar::Archive;
 
-use crate::until;
+use crate::{certificates, until};
 
 const PROGRAM: &str = "docker-registry";
-const TIMEOUT: Duration = Duration::from_secs(20);
 /// `gate:secret` for htpasswd.
 const LOGIN: &str = "gate:$2b$04$H0v7.QhPal074lQSt6wqOOYFMP2a52ozJbbyYDDscN.yaOh1uuI3q\n";
-
-/// Makes an authority, and a certificate for 127.0.0.1 that it signed.
-const CERTIFICATES: &str = r#"cd "$1"
-new="openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test"
-$new -keyout ca.key -out ca.pem && $new -keyout key.pem -out cert.pem -CA ca.pem -CAkey ca.key \
-    -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE"#;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -70,13 +61,12 @@ impl Registry {
     fn with(tls: &str, auth: &str) -> Self {
         apt_program(PROGRAM, PROGRAM).unwrap();
         let folder = Folder::new().unwrap();
-        if !tls.is_empty() {
-            apt_program("openssl", "openssl").unwrap();
-            let mut shell = Command::new("sh");
-            run_quietly(shell.args(["-c", CERTIFICATES, "sh"]).arg(folder.path()), TIMEOUT)
-                .unwrap();
+        let [ca, certificate, key] = certificates("127.0.0.1");
+        let files =
+            [("ca.pem", &*ca), ("cert.pem", &certificate), ("key.pem", &key), ("login", LOGIN)];
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
         }
-        fs::write(folder.path().join("login"), LOGIN).unwrap();
         let config = format!(
             "version: 0.1\nstorage: {{ filesystem: {{ rootdirectory: FOLDER/data }} }}\n\
              http: {{ addr: '127.0.0.1:0'{tls} }}\n{auth}"

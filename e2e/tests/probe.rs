@@ -7,10 +7,9 @@ use anyhow::Result;
 use header_gate_cli::build::variant::Variant;
 use header_gate_e2e::gateway::{failure, gate, listener, probe, start};
 use header_gate_e2e::probe::{assert_probe, assert_rows, denials, policy_file, write};
-use header_gate_e2e::{module, policy, root};
+use header_gate_e2e::{certificates, module, policy, root};
 use header_gate_envoy::config::{Listener, config, extension};
 use header_gate_envoy::{Envoy, NEWEST};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -205,27 +204,16 @@ fn a_plugin_that_was_never_fetched_fails() {
     }
 }
 
-/// A new authority's certificate; a certificate for `gate.test` that it signed, and the key of that; in PEM form.
-fn certificates() -> [String; 3] {
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let root = authority.self_signed(&key).unwrap().pem();
-    let issuer = Issuer::new(authority, key);
-    let key = KeyPair::generate().unwrap();
-    let names = CertificateParams::new(["gate.test".to_owned()]).unwrap();
-    [root, names.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem()]
-}
-
 #[test]
 fn a_gateway_with_tls_is_asked_over_both_versions_of_http() {
     let folder = TempDir::new().unwrap();
-    let [root, certificate, key] = certificates();
+    let [root, certificate, key] = certificates("gate.test");
     let listeners = [("h2", &["h2", "http/1.1"][..]), ("http1", &[])]
         .map(|(name, alpn)| gate(name).tls(&certificate, &key, alpn));
     let envoy = start(NEWEST, &config(&listeners), 2).unwrap();
     let root = format!("--cacert {}", write(folder.path(), "root.pem", &root));
-    let other = format!("--cacert {}", write(folder.path(), "other.pem", &certificates()[0]));
+    let other =
+        format!("--cacert {}", write(folder.path(), "other.pem", &certificates("gate.test")[0]));
     let name = "--host gate.test";
     for (listener, arguments, outcome, part) in [
         ("h2", [&root, name], "ok", "(HTTP/2 over TLS)"),

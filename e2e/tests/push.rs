@@ -3,19 +3,18 @@
 
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::mpsc;
-use std::thread;
 
 use header_gate_cli::build::artifact;
 use header_gate_cli::build::variant::Variant;
 use header_gate_cli::push::{LABELS, VERSION, kustomization};
+use header_gate_e2e::probe::{request, server};
 use header_gate_e2e::registry::Registry;
-use header_gate_e2e::{error, module, policy, root, stdout};
+use header_gate_e2e::{error, floor, module, policy, root, stdout};
 use header_gate_host::gate;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -152,34 +151,23 @@ fn credentials_come_from_the_docker_configuration() {
 
 /// A server of tokens for `gate:secret` and the identity token `a/secret+`, and the requests it got.
 fn token_server() -> (String, mpsc::Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let realm = format!("http://{}/token", listener.local_addr().unwrap());
     let (sender, requests) = mpsc::channel();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut reader = BufReader::new(stream.unwrap());
-            let (mut request, mut length) = (String::new(), 0);
-            while reader.read_line(&mut request).unwrap() > 2 {
-                let line = request.lines().last().unwrap().to_ascii_lowercase();
-                length =
-                    line.strip_prefix("content-length: ").map_or(length, |n| n.parse().unwrap());
-            }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).unwrap();
-            request.push_str(str::from_utf8(&body).unwrap());
-            let known = ["Basic Z2F0ZTpzZWNyZXQ=", "&refresh_token=a%2Fsecret%2B"];
-            let status = if known.iter().any(|k| request.contains(k)) {
-                "200 OK"
-            } else {
-                "401 Unauthorized"
-            };
-            let json = r#"{"token":"t","access_token":"t"}"#;
-            let answer = format!("HTTP/1.1 {status}\r\nconnection: close\r\n\r\n{json}");
-            reader.get_mut().write_all(answer.as_bytes()).unwrap();
-            sender.send(request).unwrap();
-        }
+    let port = server(move |_, mut stream| {
+        let mut request = String::from_utf8(request(&mut stream).unwrap().join(&b'\n')).unwrap();
+        let head = request.to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.trim().parse().unwrap())];
+        stream.read_exact(&mut body).unwrap();
+        request.push_str(str::from_utf8(&body).unwrap());
+        let known = ["Basic Z2F0ZTpzZWNyZXQ=", "&refresh_token=a%2Fsecret%2B"];
+        let known = known.iter().any(|k| request.contains(k));
+        let status = if known { "200 OK" } else { "401 Unauthorized" };
+        let json = r#"{"token":"t","access_token":"t"}"#;
+        let answer = format!("HTTP/1.1 {status}\r\nconnection: close\r\n\r\n{json}");
+        stream.get_mut().write_all(answer.as_bytes()).unwrap();
+        sender.send(request).unwrap();
     });
-    (realm, requests)
+    (format!("http://127.0.0.1:{port}/token"), requests)
 }
 
 #[test]
@@ -284,15 +272,9 @@ fn the_module_without_a_policy_is_pushed_if_it_takes_the_policy_as_its_configura
     Push::new(&args).plugin(&config).fails("refuses its configuration");
 }
 
-/// `benches/floor.wat` with `from` replaced by `to`.
-fn changed(from: &str, to: &str) -> Vec<u8> {
-    let floor = fs::read_to_string(root().join("benches/floor.wat")).unwrap();
-    assert!(floor.contains(from), "{from}");
-    wat::parse_str(floor.replacen(from, to, 1)).unwrap()
-}
-
 #[test]
 fn a_module_that_contradicts_the_policy_is_refused() {
+    let changed = |from, to| floor(&[(from, to)]);
     let compare = "(i64.ne (i64.load (i32.const 8)) (i64.const 0x465757274))";
     let send = "(call $send";
     let default = policy(&Variant::default());
@@ -327,7 +309,7 @@ fn a_module_that_breaks_the_contract_is_pushed_only_on_request() {
     let (folder, image) = (TempDir::new().unwrap(), registry.image("gate"));
     let file = folder.path().join("my.wasm");
     for (wasm, part) in [
-        (changed("\"memory\") 1 1", "\"memory\") 1 2"), "my.wasm breaks its contract: memory"),
+        (floor(&[("\"memory\") 1 1", "\"memory\") 1 2")]), "my.wasm breaks its contract: memory"),
         (module(&Variant::sdk()), "--no-contract pushes it nevertheless"),
     ] {
         fs::write(&file, &wasm).unwrap();
