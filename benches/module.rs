@@ -6,7 +6,7 @@ use std::path::Path;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use header_gate_cli::build;
 use header_gate_cli::build::variant::Variant;
-use header_gate_host::{Engine, Plugin};
+use header_gate_host::Plugin;
 
 fn modules(criterion: &mut Criterion) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -15,7 +15,7 @@ fn modules(criterion: &mut Criterion) {
         .map(|variant| {
             let wasm = std::fs::read(build::artifact(root, variant).unwrap()).unwrap();
             // Counting fuel would cost more than the module.
-            (variant.name(), Plugin::in_engine(Engine::WasmtimeWithoutFuel, &wasm).unwrap())
+            (variant.name(), Plugin::without_fuel(&wasm).unwrap())
         })
         .collect();
 

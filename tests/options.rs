@@ -6,7 +6,7 @@ use std::fs;
 
 use header_gate_cli::build::variant::Variant;
 use header_gate_host::Step::{Allocate, Data, Size, Write};
-use header_gate_host::{Engine, OK, Place, Plugin, Reply};
+use header_gate_host::{OK, Place, Plugin, Reply};
 use support::{
     Gate, REFUSED, denied, each_pair_of_options, module, near_powers, passes, root, start,
 };
@@ -173,50 +173,42 @@ fn a_path_of_4096_bytes_is_read_and_a_longer_one_is_not_exempt() {
 
 #[test]
 fn a_host_that_lies_about_a_path_exempts_nothing() {
-    for engine in [Engine::Wasmtime, Engine::Wasmi] {
-        let mut gate = gate_of("[except]\npaths = [\"/open/*\"]", "");
-        gate.vm = Plugin::in_engine(engine, &gate.module).unwrap().start().unwrap();
-        let size = EXEMPT.len() as u32;
-        let honest = Reply::honest(Some(EXEMPT));
-        let place = Place::Allocated(0);
-        let mut lies = vec![
-            Reply::default(),
-            // The right size and address of before, without memory that was lent now.
-            Reply::ok([Size(size)]),
-            Reply::ok([Allocate(size), Data(place), Size(size)]),
-            Reply::ok([Allocate(size), Write(place, EXEMPT.to_vec()), Size(size)]),
-            Reply::ok([Allocate(size), Write(place, EXEMPT.to_vec()), Data(place)]),
-            // More or less than was lent.
-            Reply::ok([Allocate(size - 1), Write(place, EXEMPT.to_vec()), Data(place), Size(size)]),
-            Reply::ok([Allocate(size + 1), Write(place, EXEMPT.to_vec()), Data(place), Size(size)]),
-            // All bytes but the first, or the first ones alone.
-            Reply::ok([
-                Allocate(size),
-                Write(place, EXEMPT[..5].to_vec()),
-                Data(place),
-                Size(size),
-            ]),
-        ];
-        lies.extend(
-            near_powers().filter(|&n| n != OK).map(|status| Reply { status, ..honest.clone() }),
-        );
-        lies.extend(near_powers().filter(|&n| n != size).map(|n| honest.clone().then(Size(n))));
-        lies.extend(near_powers().map(|n| honest.clone().then(Data(Place::At(n)))));
-        let lent = {
-            // Where the path is put.
-            passes(gate.vm.request_answered(&[(":path", honest.clone())]).unwrap());
-            let memory = gate.vm.memory();
-            memory.windows(EXEMPT.len()).position(|bytes| bytes == EXEMPT).unwrap() as u32
-        };
-        lies.push(Reply::ok([Data(Place::At(lent)), Size(size)]));
-        for lie in lies {
-            passes(gate.vm.request_answered(&[(":path", honest.clone())]).unwrap());
-            denied(&gate.policy, None, &gate.vm.request_answered(&[(":path", lie)]).unwrap());
-        }
-        // Nothing is lent for a path unless it is asked for.
-        for size in (5..2000).chain([65_536, u32::MAX]) {
-            assert_eq!(gate.vm.allocate(size).unwrap(), REFUSED, "{size}");
-        }
+    let mut gate = gate_of("[except]\npaths = [\"/open/*\"]", "");
+    let size = EXEMPT.len() as u32;
+    let honest = Reply::honest(Some(EXEMPT));
+    let place = Place::Allocated(0);
+    let mut lies = vec![
+        Reply::default(),
+        // The right size and address of before, without memory that was lent now.
+        Reply::ok([Size(size)]),
+        Reply::ok([Allocate(size), Data(place), Size(size)]),
+        Reply::ok([Allocate(size), Write(place, EXEMPT.to_vec()), Size(size)]),
+        Reply::ok([Allocate(size), Write(place, EXEMPT.to_vec()), Data(place)]),
+        // More or less than was lent.
+        Reply::ok([Allocate(size - 1), Write(place, EXEMPT.to_vec()), Data(place), Size(size)]),
+        Reply::ok([Allocate(size + 1), Write(place, EXEMPT.to_vec()), Data(place), Size(size)]),
+        // All bytes but the first, or the first ones alone.
+        Reply::ok([Allocate(size), Write(place, EXEMPT[..5].to_vec()), Data(place), Size(size)]),
+    ];
+    lies.extend(
+        near_powers().filter(|&n| n != OK).map(|status| Reply { status, ..honest.clone() }),
+    );
+    lies.extend(near_powers().filter(|&n| n != size).map(|n| honest.clone().then(Size(n))));
+    lies.extend(near_powers().map(|n| honest.clone().then(Data(Place::At(n)))));
+    let lent = {
+        // Where the path is put.
+        passes(gate.vm.request_answered(&[(":path", honest.clone())]).unwrap());
+        let memory = gate.vm.memory();
+        memory.windows(EXEMPT.len()).position(|bytes| bytes == EXEMPT).unwrap() as u32
+    };
+    lies.push(Reply::ok([Data(Place::At(lent)), Size(size)]));
+    for lie in lies {
+        passes(gate.vm.request_answered(&[(":path", honest.clone())]).unwrap());
+        denied(&gate.policy, None, &gate.vm.request_answered(&[(":path", lie)]).unwrap());
+    }
+    // Nothing is lent for a path unless it is asked for.
+    for size in (5..2000).chain([65_536, u32::MAX]) {
+        assert_eq!(gate.vm.allocate(size).unwrap(), REFUSED, "{size}");
     }
 }
 

@@ -1,39 +1,59 @@
-//! The engines that run modules, and what the host needs of them.
+//! The engine that runs modules, wasmtime, and what the host needs of it.
 
-#[cfg(feature = "wasmi")]
-mod wasmi;
-mod wasmtime;
+use anyhow::{Context as _, Result};
+use wasmtime::{
+    AsContextMut, Config, Engine, Export, Func, FuncType, Instance, Linker, Memory, Module, Store,
+    Val, ValType,
+};
 
-use anyhow::Result;
+use crate::imports::{self, State};
 
-use crate::imports::State;
-
-/// What runs modules.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Engine {
-    /// wasmtime compiles a module; its code counts fuel.
-    #[default]
-    Wasmtime,
-    /// The same without fuel, which is faster.
-    WasmtimeWithoutFuel,
-    /// wasmi interprets a module, and counts fuel in its own way.
-    #[cfg(feature = "wasmi")]
-    Wasmi,
+/// What a store holds.
+#[derive(Default)]
+struct Data {
+    state: State,
+    exports: Option<(Instance, Memory)>,
 }
 
 /// A compiled module.
-pub trait Compiled: Send + Sync {
-    /// Starts a virtual machine, which traps after consuming this much fuel.
-    fn start(&self, fuel: u64) -> Result<Box<dyn Guest>>;
+pub struct Compiled {
+    module: Module,
+    linker: Linker<Data>,
 }
 
-/// Compiles `wasm`.
-pub fn compile(engine: Engine, wasm: &[u8]) -> Result<Box<dyn Compiled>> {
-    match engine {
-        Engine::Wasmtime => wasmtime::compile(wasm, true),
-        Engine::WasmtimeWithoutFuel => wasmtime::compile(wasm, false),
-        #[cfg(feature = "wasmi")]
-        Engine::Wasmi => wasmi::compile(wasm),
+impl Compiled {
+    /// Compiles `wasm`, to code that counts fuel or not.
+    pub fn new(wasm: &[u8], fuel: bool) -> Result<Self> {
+        let mut config = Config::new();
+        config.consume_fuel(fuel);
+        let engine = Engine::new(&config)?;
+        let module = Module::new(&engine, wasm)?;
+        let mut linker = Linker::new(&engine);
+        for (name, params) in imports::FUNCTIONS {
+            let params = params.chars().map(|c| if c == 'I' { ValType::I64 } else { ValType::I32 });
+            let ty = FuncType::new(&engine, params, [ValType::I32]);
+            linker.func_new("env", name, ty, move |mut caller, args, results| {
+                let args: Vec<u64> = args.iter().map(number).collect();
+                let status = imports::call(name, &mut caller, &args);
+                results[0] = Val::I32(status.map_err(wasmtime::Error::from_anyhow)?.cast_signed());
+                Ok(())
+            })?;
+        }
+        // Calling any other import traps.
+        linker.define_unknown_imports_as_traps(&module)?;
+        Ok(Self { module, linker })
+    }
+
+    /// Starts a virtual machine, which traps after consuming this much fuel.
+    pub fn start(&self, fuel: u64) -> Result<Box<dyn Guest>> {
+        let mut store = Store::new(self.module.engine(), Data::default());
+        // Fails if the engine does not count fuel.
+        let _ = store.set_fuel(fuel);
+        let instance = self.linker.instantiate(&mut store, &self.module)?;
+        let memory = instance.exports(&mut store).find_map(Export::into_memory);
+        let memory = memory.context("no memory is exported")?;
+        store.data_mut().exports = Some((instance, memory));
+        Ok(Box::new(store))
     }
 }
 
@@ -52,65 +72,42 @@ pub trait Guest {
     fn state(&mut self) -> &mut State;
 }
 
-/// Implements [`Guest`] for an engine: both have the same names.
-macro_rules! guest {
-    () => {
-        /// What a store holds.
-        #[derive(Default)]
-        struct Data {
-            state: State,
-            exports: Option<(Instance, Memory)>,
-        }
+impl<C: AsContextMut<Data = Data>> Guest for C {
+    fn exports(&mut self, name: &str) -> bool {
+        function(self, name).is_some()
+    }
 
-        /// A store, or a caller that borrows one.
-        struct Context<C>(C);
+    fn call(&mut self, name: &str, args: &[u32]) -> Result<Option<u32>> {
+        let Some(function) = function(self, name) else { return Ok(None) };
+        let args: Vec<_> = args.iter().map(|arg| Val::I32(arg.cast_signed())).collect();
+        let mut results = vec![Val::I32(0); function.ty(&*self).results().len()];
+        function.call(&mut *self, &args, &mut results)?;
+        Ok(Some(results.first().map_or(0, |result| number(result) as u32)))
+    }
 
-        impl<C: AsContextMut<Data = Data>> Context<C> {
-            fn instance(&self) -> (Instance, Memory) {
-                self.0.as_context().data().exports.expect("an instance before it is called")
-            }
+    fn memory(&mut self) -> &mut [u8] {
+        instance(self).1.data_mut(self)
+    }
 
-            fn function(&mut self, name: &str) -> Option<Func> {
-                self.instance().0.get_func(&mut self.0, name)
-            }
-        }
+    fn fuel(&self) -> u64 {
+        self.as_context().get_fuel().unwrap_or_default()
+    }
 
-        impl<C: AsContextMut<Data = Data>> Guest for Context<C> {
-            fn exports(&mut self, name: &str) -> bool {
-                self.function(name).is_some()
-            }
-
-            fn call(&mut self, name: &str, args: &[u32]) -> Result<Option<u32>> {
-                let Some(function) = self.function(name) else { return Ok(None) };
-                let args: Vec<_> = args.iter().map(|arg| Val::I32(arg.cast_signed())).collect();
-                let mut results = vec![Val::I32(0); function.ty(&self.0).results().len()];
-                function.call(&mut self.0, &args, &mut results)?;
-                Ok(Some(results.first().map_or(0, |result| number(result) as u32)))
-            }
-
-            fn memory(&mut self) -> &mut [u8] {
-                self.instance().1.data_mut(&mut self.0)
-            }
-
-            fn fuel(&self) -> u64 {
-                self.0.as_context().get_fuel().unwrap_or_default()
-            }
-
-            fn state(&mut self) -> &mut State {
-                &mut self.instance().1.data_and_store_mut(&mut self.0).1.state
-            }
-        }
-
-        /// A number of the ABI.
-        fn number(value: &Val) -> u64 {
-            let short = value.i32().map(|short| short.cast_unsigned().into());
-            short.or(value.i64().map(i64::cast_unsigned)).expect("the ABI has integers only")
-        }
-
-        fn types(kinds: &str) -> Vec<ValType> {
-            let ty = |kind| if kind == 'I' { ValType::I64 } else { ValType::I32 };
-            kinds.chars().map(ty).collect()
-        }
-    };
+    fn state(&mut self) -> &mut State {
+        &mut instance(self).1.data_and_store_mut(self).1.state
+    }
 }
-use guest;
+
+fn instance(store: &impl AsContextMut<Data = Data>) -> (Instance, Memory) {
+    store.as_context().data().exports.expect("an instance before it is called")
+}
+
+fn function(store: &mut impl AsContextMut<Data = Data>, name: &str) -> Option<Func> {
+    instance(store).0.get_func(store, name)
+}
+
+/// A number of the ABI.
+fn number(value: &Val) -> u64 {
+    let short = value.i32().map(|short| short.cast_unsigned().into());
+    short.or(value.i64().map(i64::cast_unsigned)).expect("the ABI has integers only")
+}

@@ -15,7 +15,6 @@ mod reply;
 
 use anyhow::{Context as _, Result, ensure};
 
-pub use crate::engine::Engine;
 use crate::engine::{Compiled, Guest};
 pub use crate::gateway::Gateway;
 pub use crate::imports::{Asked, Headers, LocalResponse, Replaced, pairs};
@@ -34,7 +33,7 @@ pub const FIRST_REQUEST: u32 = ROOT + 1;
 const FUEL: u64 = u64::MAX / 2;
 
 /// A compiled module.
-pub struct Plugin(Box<dyn Compiled>);
+pub struct Plugin(Compiled);
 
 /// A virtual machine. A gateway has one for each worker.
 pub struct Vm {
@@ -86,12 +85,12 @@ pub struct Cost {
 impl Plugin {
     /// Compiles a module. An error means that it is invalid, or that an import has the wrong type.
     pub fn new(wasm: &[u8]) -> Result<Self> {
-        Self::in_engine(Engine::default(), wasm)
+        Ok(Self(Compiled::new(wasm, true)?))
     }
 
-    /// As [`Plugin::new`], for another engine.
-    pub fn in_engine(engine: Engine, wasm: &[u8]) -> Result<Self> {
-        Ok(Self(engine::compile(engine, wasm)?))
+    /// As [`Plugin::new`], without fuel, which is faster.
+    pub fn without_fuel(wasm: &[u8]) -> Result<Self> {
+        Ok(Self(Compiled::new(wasm, false)?))
     }
 
     /// Starts a virtual machine, as Envoy does for each worker.
@@ -170,7 +169,11 @@ impl Vm {
 
     /// A whole request for which the host answers every question by a [`Reply`].
     pub fn request_with(&mut self, reply: Reply) -> Result<Outcome> {
-        let context = self.open()?;
+        self.request_to(ROOT, reply)
+    }
+
+    fn request_to(&mut self, root: u32, reply: Reply) -> Result<Outcome> {
+        let context = self.open_in(root)?;
         let outcome = self.headers(context, reply)?;
         self.close(context)?;
         Ok(Outcome { cost: self.guest.state().cost, ..outcome })
@@ -192,10 +195,7 @@ impl Vm {
 
     /// A whole request to the plugin with this root context.
     pub fn request_in(&mut self, root: u32, value: Option<&[u8]>) -> Result<Outcome> {
-        let context = self.open_in(root)?;
-        let outcome = self.headers(context, self.gateway.reply(value))?;
-        self.close(context)?;
-        Ok(Outcome { cost: self.guest.state().cost, ..outcome })
+        self.request_to(root, self.gateway.reply(value))
     }
 
     /// Opens a root context, and returns it.
