@@ -8,7 +8,7 @@ use header_gate_cli::build::variant::Variant;
 use header_gate_e2e::{floor, root};
 use header_gate_lab::soak::soak;
 
-/// The least that `lab soak` takes.
+/// Enough for some after the warm-up.
 const REQUESTS: u64 = 150_000;
 
 #[test]

@@ -13,6 +13,7 @@ use header_gate_cli::build::artifact;
 use header_gate_cli::build::variant::Variant;
 use header_gate_e2e::gateway::failure;
 use header_gate_e2e::{policy, root, stdout, until};
+use header_gate_policy::Policy;
 use tempfile::TempDir;
 
 const PORTS: [&str; 3] = ["--port", "--admin-port", "--upstream-port"];
@@ -176,10 +177,15 @@ fn the_plugin_of_another_policy_fails_the_check() {
 }
 
 #[test]
-fn a_policy_from_a_file_is_tried_as_the_configuration() {
-    let mut run = Try::with(&artifact(root(), &Variant::config()).unwrap());
-    run.command.args(["--config", "policies/maintenance.toml"]).current_dir(root());
-    let output = run.once();
-    let text = stdout(output);
-    assert!(text.contains("ok: 503 as policies/maintenance.toml says, 418 from"), "{text}");
+fn a_policy_from_a_file_is_tried_as_the_configuration_and_no_secret_is_printed() {
+    for (name, status) in [("maintenance", 503), ("api-key", 401)] {
+        let file = format!("policies/{name}.toml");
+        let mut run = Try::with(&artifact(root(), &Variant::config()).unwrap());
+        run.command.args(["--config", &file]).current_dir(root());
+        let text = stdout(run.once());
+        assert!(text.contains(&format!("ok: {status} as {file} says, 418 from")), "{text}");
+        let policy = Policy::read(&root().join(file)).unwrap();
+        assert_eq!(text.contains(policy.accepted()[0]), !policy.is_secret(), "{text}");
+        assert_eq!(text.contains("A_SECRET_VALUE"), policy.is_secret(), "{text}");
+    }
 }

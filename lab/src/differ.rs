@@ -19,7 +19,7 @@ use crate::rule::{CLASSES, Expected, Outcome};
 use crate::samples::Samples;
 use crate::table::thousands;
 
-/// What is compared by default, and committed.
+/// What is compared, over HTTP/1.1 or HTTP/2, and committed for the default seed.
 const REQUESTS: u64 = 300_000;
 const SEED: u64 = 1;
 /// The listeners. All but the first two have the rule of the gate.
@@ -41,28 +41,25 @@ const PROTOCOLS: [&str; 2] = ["HTTP/1.1", "HTTP/2"];
 /// written.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// How many requests, over HTTP/1.1 or HTTP/2 [default: 300000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    requests: Option<u64>,
     /// What the requests are made from [default: 1]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
     /// Only request number I, which is printed in full
-    #[arg(long, value_name = "I", conflicts_with = "requests")]
+    #[arg(long, value_name = "I")]
     index: Option<u64>,
 }
 
 /// Compares; the second value is whether the counts are to be committed.
 pub fn run(root: &Path, options: &Options) -> Result<(Samples, bool)> {
-    let Options { requests, seed, index } = options;
-    let all = requests.is_none() && seed.is_none() && index.is_none();
+    let Options { seed, index } = options;
+    let all = seed.is_none() && index.is_none();
     let seed = seed.unwrap_or(SEED);
     let range = match *index {
         Some(index) => {
             println!("{:#}", Request::random(&filter::policy(root)?, seed, index));
             index..index.checked_add(1).context("--index is too large")?
         }
-        None => 0..requests.unwrap_or(REQUESTS),
+        None => 0..REQUESTS,
     };
     Ok((compare(root, None, seed, range)?, all))
 }

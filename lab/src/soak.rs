@@ -7,18 +7,15 @@ use std::path::Path;
 use std::slice;
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
 use header_gate_envoy::{Envoy, Options as EnvoyOptions, until, virtual_machines};
 
 use crate::filter::{self, CONFIG_COUNT, COUNT, NATIVE_COUNT, NO_FILTER, OURS};
 use crate::samples::Samples;
 use crate::table::thousands;
-use client::Client;
+use client::{Client, Counts};
 
-/// What is sent by default, and committed.
-const REQUESTS: u64 = 3_000_000;
-/// The least number of requests, so that enough come after the warm-up.
-const LEAST: u64 = 150_000;
+/// What is sent.
+pub const REQUESTS: u64 = 3_000_000;
 /// What gets them, each in an Envoy of its own.
 const NAMES: [&str; 5] = [OURS, COUNT, CONFIG_COUNT, NATIVE_COUNT, NO_FILTER];
 /// The gates that count get one in so many.
@@ -34,24 +31,6 @@ const CREATED: &str = "wasm.envoy.wasm.runtime.v8.created";
 pub const COUNTED: &str = "counted";
 pub const MEMORY: &str = "most resident KiB";
 
-/// Sends millions of requests to the plugin (docs/robustness.md, 15 minutes)
-///
-/// Fails if an answer is wrong, if Envoy's counts differ from the client's, if a virtual machine is
-/// created, or if memory grows after the warm-up. Another Envoy without a filter gets the same
-/// requests, for comparison; three gates with `count`, one of them native and one with its policy from configuration,
-/// get a third of them, and must count each. With --requests, the counts are printed and not written.
-#[derive(Debug, Args)]
-pub struct Options {
-    /// How many requests, at least 150000 [default: 3000000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(LEAST..))]
-    requests: Option<u64>,
-}
-
-/// Sends the requests; the second value is whether the counts are to be committed.
-pub fn run(root: &Path, Options { requests }: &Options) -> Result<(Samples, bool)> {
-    Ok((soak(root, None, requests.unwrap_or(REQUESTS))?, requests.is_none()))
-}
-
 /// Sends that many requests to `plugin`, or to the plugin that is built.
 pub fn soak(root: &Path, plugin: Option<&Path>, requests: u64) -> Result<Samples> {
     let policy = filter::policy(root)?;
@@ -66,16 +45,16 @@ pub fn soak(root: &Path, plugin: Option<&Path>, requests: u64) -> Result<Samples
         let mut client = Client::new(&policy, envoy.port(filter.name)?, gate);
         if let COUNT | NATIVE_COUNT | CONFIG_COUNT = filter.name {
             client.run(&envoy, requests / SHARE)?;
-            counters(&mut samples, filter.name, &envoy, &client)?;
+            counters(&mut samples, filter.name, &envoy, &client.counts)?;
             envoy.stop()?;
             continue;
         }
         client.run(&envoy, requests)?;
         if gate {
-            count(&mut samples, &envoy, &client, created)?;
+            count(&mut samples, &envoy, &client.counts, created)?;
         }
         envoy.stop()?;
-        let [before, after] = client.memory;
+        let [before, after] = client.counts.memory;
         samples.push([MEMORY, "during the warm-up", filter.name], before);
         samples.push([MEMORY, "after the warm-up", filter.name], after);
         ensure!(
@@ -88,7 +67,7 @@ pub fn soak(root: &Path, plugin: Option<&Path>, requests: u64) -> Result<Samples
 }
 
 /// Checks the gate's own counters against what the client has counted, and stores both.
-fn counters(samples: &mut Samples, name: &str, envoy: &Envoy, client: &Client<'_>) -> Result<()> {
+fn counters(samples: &mut Samples, name: &str, envoy: &Envoy, client: &Counts) -> Result<()> {
     let front = if name == NATIVE_COUNT { "dynamicmodulescustom" } else { "wasmcustom" };
     for (counter, own) in [("allowed", client.passed), ("denied", client.denied)] {
         let stat = || envoy.stat(&format!("{front}.header_gate.{counter}"));
@@ -103,7 +82,7 @@ fn counters(samples: &mut Samples, name: &str, envoy: &Envoy, client: &Client<'_
 }
 
 /// Checks Envoy's counts against those of the client, and stores both.
-fn count(samples: &mut Samples, envoy: &Envoy, client: &Client<'_>, created: f64) -> Result<()> {
+fn count(samples: &mut Samples, envoy: &Envoy, client: &Counts, created: f64) -> Result<()> {
     let stat = |key: &str| envoy.stat(key)?.with_context(|| format!("Envoy has no {key}"));
     let http = |name: &str| stat(&format!("http.{OURS}.downstream_{name}"));
     until(|| Ok((http("cx_active")? == 0.0).then_some(())))

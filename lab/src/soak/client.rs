@@ -54,6 +54,11 @@ pub struct Client<'a> {
     gate: bool,
     /// The next random request.
     index: u64,
+    pub counts: Counts,
+}
+
+#[derive(Default)]
+pub struct Counts {
     /// Requests that passed, those that were denied or refused, and those that were cut off in the head.
     pub passed: f64,
     pub refused: f64,
@@ -68,20 +73,7 @@ pub struct Client<'a> {
 
 impl<'a> Client<'a> {
     pub fn new(policy: &'a Policy, port: u16, gate: bool) -> Self {
-        let [passed, refused, denied, incomplete, connections] = [0.0; 5];
-        let memory = [0.0; 2];
-        Self {
-            policy,
-            port,
-            gate,
-            index: 0,
-            passed,
-            refused,
-            denied,
-            incomplete,
-            connections,
-            memory,
-        }
+        Self { policy, port, gate, index: 0, counts: Counts::default() }
     }
 
     /// Sends so many requests, and what ends some of the connections; an error is the first wrong
@@ -113,14 +105,14 @@ impl<'a> Client<'a> {
             let passes = |step: u64| before / step != done / step;
             if passes(requests / SAMPLES) {
                 let resident = process_memory(envoy.pid(), "status", "VmRSS:")?;
-                let most = &mut self.memory[usize::from(done > WARM_UP.max(requests / 3))];
+                let most = &mut self.counts.memory[usize::from(done > WARM_UP.max(requests / 3))];
                 *most = most.max(resident);
             }
             if passes(requests / 10) {
                 eprintln!("lab: soak, {done} of {requests}");
             }
         }
-        self.connections += connections.len() as f64;
+        self.counts.connections += connections.len() as f64;
         Ok(())
     }
 
@@ -141,8 +133,12 @@ impl<'a> Client<'a> {
     fn check(&mut self, connection: &mut Connection, expected: &Outcome) -> Result<()> {
         let seen = Outcome::of(self.policy, &connection.receive("GET")?);
         ensure!(seen == *expected, "{seen:?}, expected {expected:?}");
-        *if seen == Outcome::Passed { &mut self.passed } else { &mut self.refused } += 1.0;
-        self.denied += f64::from(u8::from(seen == Outcome::Denied));
+        *if seen == Outcome::Passed {
+            &mut self.counts.passed
+        } else {
+            &mut self.counts.refused
+        } += 1.0;
+        self.counts.denied += f64::from(u8::from(seen == Outcome::Denied));
         Ok(())
     }
 
@@ -153,7 +149,7 @@ impl<'a> Client<'a> {
             Last::HalfHead => {
                 let whole = get(&[(header, self.policy.accepted()[0].as_bytes())]);
                 connection.write(&whole[..whole.len() / 2])?;
-                self.incomplete += 1.0;
+                self.counts.incomplete += 1.0;
             }
             Last::HalfBody => {
                 let whole = request("localhost", "POST", "/", &[], &[b'x'; 1000]);
@@ -166,7 +162,7 @@ impl<'a> Client<'a> {
                 self.check(&mut connection, &Outcome::Refused(400))?;
             }
         }
-        self.connections += 1.0;
+        self.counts.connections += 1.0;
         if reset { connection.reset() } else { Ok(()) }
     }
 }

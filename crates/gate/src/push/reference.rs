@@ -26,12 +26,10 @@ pub fn parse(text: &str) -> Result<Reference> {
 
 #[cfg(test)]
 mod tests {
-    use super::{VERSION, parse};
+    use super::parse;
 
     #[test]
-    fn the_tag_defaults_to_the_version() {
-        let whole = format!("localhost:5000/gate:{VERSION}");
-        assert_eq!(parse("localhost:5000/gate").unwrap().whole(), whole);
+    fn a_valid_reference_is_kept() {
         for text in ["a.example.com/a/gate:V1", "a.example.com/a.b/c__d/e---f:1", "docker.io/a/b:1"]
         {
             assert_eq!(parse(text).unwrap().whole(), text);
