@@ -184,6 +184,12 @@ fn root_contexts_come_and_go() {
         assert!(passes(&mut vm, root, value.as_bytes()) && passes(&mut vm, lasting, b"lasting"));
         assert!(!passes(&mut vm, lasting, value.as_bytes()));
         vm.close_root(root);
+        // Another one is configured again, with a longer value each time.
+        let longer = "long".repeat(n + 1);
+        assert!(vm.configure(lasting, small(&longer, 401).as_bytes()).unwrap());
+        assert!(passes(&mut vm, lasting, longer.as_bytes()));
+        assert!(!passes(&mut vm, lasting, b"lasting"));
+        assert!(vm.configure(lasting, small("lasting", 401).as_bytes()).unwrap());
     }
     // As many as there is room for, and then one too many: it is denied, and the others are not.
     let roots: Vec<_> = (0..header_gate_config::ROOTS).map(|_| vm.open_root().unwrap()).collect();

@@ -1,12 +1,14 @@
-//! A row of the conformance table, sent to a gateway.
+//! The conformance table, sent to a gateway.
 
+use header_gate_cli::build::variant::Variant;
 use header_gate_envoy::client::{Connection, Response};
 use header_gate_envoy::config::{UPSTREAM, is_upstream};
 use header_gate_envoy::raw;
-use header_gate_host::conformance::{Case, Protocol};
+use header_gate_host::conformance::{self, Case, Protocol};
 use header_gate_policy::Policy;
 
 use crate::gateway::{GOOD, get};
+use crate::{policy, root};
 
 /// Enough new connections to reach both workers, almost always.
 const CONNECTIONS: usize = 4;
@@ -29,17 +31,26 @@ pub fn send(port: u16, case: &Case) -> Response {
     response.unwrap()
 }
 
-/// Sends the case and checks the answer; then good requests have to pass.
+/// Sends each case of the table to a gate with the committed policy and checks the answer; then good requests have to
+/// pass.
 #[track_caller]
-pub fn check(port: u16, case: &Case, policy: &Policy, about: &str) {
-    check_answer(&send(port, case), case, policy, about);
-    for _ in 0..CONNECTIONS {
-        assert!(is_upstream(&get(port, GOOD)), "{about}: the next good request");
+pub fn conforms(port: u16, about: &str) {
+    let policy = policy(&Variant::default());
+    for case in table() {
+        let about = format!("{about}: {}", case.name);
+        check(&send(port, &case), &case, &policy, &about);
+        for _ in 0..CONNECTIONS {
+            assert!(is_upstream(&get(port, GOOD)), "{about}: the next good request");
+        }
     }
 }
 
+pub fn table() -> Vec<Case> {
+    conformance::read(&root().join("tests/conformance.toml")).unwrap()
+}
+
 #[track_caller]
-fn check_answer(response: &Response, case: &Case, policy: &Policy, about: &str) {
+fn check(response: &Response, case: &Case, policy: &Policy, about: &str) {
     if case.protocol == Protocol::Grpc {
         return check_grpc(response, case, policy, about);
     }

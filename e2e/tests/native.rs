@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use header_gate_cli::build::variant::Variant;
 use header_gate_contract::Library;
-use header_gate_e2e::conformance::{check, send};
+use header_gate_e2e::conformance::{conforms, send, table};
 use header_gate_e2e::gateway::{GOOD, get, listener, probe, stat};
 use header_gate_e2e::native::{VERSIONS, build, start};
 use header_gate_e2e::{policies, policy, root, stdout};
 use header_gate_envoy::client::{Connection, Response};
 use header_gate_envoy::config::{Listener, config, is_upstream};
 use header_gate_envoy::{DYNAMIC_MODULES, Envoy, NEWEST, OLDEST, Options, install, raw};
-use header_gate_host::conformance;
 use header_gate_lab::filter::{self, compile};
 use header_gate_system::install::apt_program;
 use serde_json::json;
@@ -52,15 +51,10 @@ fn the_conformance_table_holds_in_each_version() {
     fs::write(folder.path().join(&file), library).unwrap();
     let names = [build(folder.path(), &root().join("policy.toml"), None), floor];
     let listeners = names.each_ref().map(|name| Listener::new(name).native(name));
-    let table = conformance::read(&root().join("tests/conformance.toml")).unwrap();
     for version in VERSIONS {
         let envoy = start(version, folder.path(), &listeners).unwrap();
         for name in &names {
-            let port = envoy.port(name).unwrap();
-            for case in &table {
-                let about = format!("Envoy {version}, {name}: {}", case.name);
-                check(port, case, &policy(&Variant::default()), &about);
-            }
+            conforms(envoy.port(name).unwrap(), &format!("Envoy {version}, {name}"));
         }
     }
 }
@@ -75,7 +69,7 @@ fn seen(mut response: Response) -> Response {
 #[test]
 fn every_answer_is_that_of_the_plugin() {
     let folder = tempfile::tempdir().unwrap();
-    let table = conformance::read(&root().join("tests/conformance.toml")).unwrap();
+    let table = table();
     let odd = folder.path().join("odd.toml");
     fs::write(&odd, ODD).unwrap();
     for file in files().into_iter().chain([odd]) {
@@ -280,10 +274,7 @@ fn the_conformance_table_holds_on_aarch64() {
     let listeners = [Listener::new("gate").native(&name)];
     let options = Options { concurrency: 1, timeout: Duration::from_mins(5), ..Options::default() };
     let envoy = Envoy::start(command, &config(&listeners).to_string(), &options).unwrap();
-    for case in conformance::read(&root().join("tests/conformance.toml")).unwrap() {
-        let about = format!("aarch64: {}", case.name);
-        check(envoy.port("gate").unwrap(), &case, &policy(&Variant::default()), &about);
-    }
+    conforms(envoy.port("gate").unwrap(), "aarch64");
 }
 
 /// A dynamic module that reads a field that Envoy has not written.
@@ -313,10 +304,7 @@ fn memcheck_finds_nothing_in_the_gate_while_it_conforms() {
     let listeners = [&name, "careless"].map(|name| Listener::new(name).native(name));
     let options = Options { concurrency: 1, timeout: Duration::from_mins(5), ..Options::default() };
     let envoy = Envoy::start(valgrind, &config(&listeners).to_string(), &options).unwrap();
-    for case in conformance::read(&root().join("tests/conformance.toml")).unwrap() {
-        let port = envoy.port(&name).unwrap();
-        check(port, &case, &policy(&Variant::default()), &format!("memcheck: {}", case.name));
-    }
+    conforms(envoy.port(&name).unwrap(), "memcheck");
     assert!(is_upstream(&get(envoy.port("careless").unwrap(), &[])));
     envoy.stop().unwrap();
     let report = fs::read_to_string(log).unwrap();

@@ -6,14 +6,14 @@ use std::process::Output;
 
 use header_gate_cli::build::artifact;
 use header_gate_cli::build::variant::Variant;
-use header_gate_e2e::conformance::check;
+use header_gate_e2e::conformance;
 use header_gate_e2e::gateway::{self, Answer, Fields, GOOD, ask, deployed, start};
 use header_gate_e2e::schemas::{json, validate};
 use header_gate_e2e::{error, native, policy, root, stdout};
 use header_gate_envoy::client::Connection;
 use header_gate_envoy::config::{Listener, config};
 use header_gate_envoy::{NEWEST, OLDEST};
-use header_gate_host::{conformance, gate};
+use header_gate_host::gate;
 use header_gate_policy::Policy;
 use header_gate_system::command;
 use serde_json::{Value, json};
@@ -36,9 +36,7 @@ fn of_plugin(kind: &str) -> Value {
 }
 
 fn conforms(port: u16, about: &str) {
-    for case in conformance::read(&root().join("tests/conformance.toml")).unwrap() {
-        check(port, &case, &policy(&Variant::default()), &format!("{about}: {}", case.name));
-    }
+    conformance::conforms(port, about);
     // Repeated headers: Envoy 1.36 joins the values, 1.40 delivers the first.
     let repeated: [Fields; 3] = [
         &[(b"allow", b"false"), (b"allow", b"true")],

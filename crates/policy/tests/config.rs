@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cases::{Case, GOOD};
 use gate::{Gate, ROOT};
-use header_gate_config::{NONE, ROOTS, field, flag, keys, limits};
+use header_gate_config::{NONE, field, flag, keys, limits};
 use header_gate_policy::Policy;
 
 mod cases;
@@ -312,41 +312,4 @@ fn strings_are_those_of_json() {
             assert_eq!(gate.text(ROOT, field::BODY), body.as_bytes());
         }
     }
-}
-
-#[test]
-fn each_root_context_has_its_own_policy() {
-    let mut gate = Gate::new();
-    let take = |gate: &mut Gate, root: u32, value: &str| {
-        let text =
-            format!(r#"{{"header":"h{root}","values":["{value}"],"deny":{{"status":403}}}}"#);
-        gate.configure(root, text.as_bytes())
-    };
-    for root in 1..=ROOTS as u32 {
-        take(&mut gate, root, &format!("v{root}")).unwrap();
-    }
-    let full = take(&mut gate, 1000, "v").unwrap_err();
-    assert!(full.ends_with(": no room"), "{full}");
-    for root in 1..=ROOTS as u32 {
-        assert!(gate.find(root, format!("v{root}").as_bytes()).is_some());
-        assert!(gate.find(root, format!("v{}", root + 1).as_bytes()).is_none());
-    }
-    // Those with an even number end; another one is configured again.
-    gate.0.retain(|root| root % 2 == 1);
-    take(&mut gate, 3, "a longer value").unwrap();
-    for _ in 0..2 {
-        for root in 1..=ROOTS as u32 {
-            let lives = root % 2 == 1;
-            assert_eq!(gate.0.base(root) != NONE, lives, "{root}");
-            let value = if root == 3 { "a longer value".to_owned() } else { format!("v{root}") };
-            if lives {
-                assert!(gate.find(root, value.as_bytes()).is_some(), "{root}");
-                assert_eq!(gate.text(root, field::HEADER), format!("h{root}").as_bytes());
-            }
-        }
-        // What nobody has goes, too.
-        gate.0.retain(|_| true);
-    }
-    assert!(gate.find(3, b"v3").is_none());
-    assert_eq!(gate.0.base(NONE), NONE);
 }

@@ -112,7 +112,18 @@ impl Reader {
     ) -> Result<()> {
         let (count, end) = (entries.count(), entries.range().end);
         self.item(section, entries.original_position(), format!("{count} {what}"));
-        let mut entries = entries.into_iter_with_offsets().peekable();
+        self.each(section, end, entries.into_iter_with_offsets(), name)
+    }
+
+    /// An item for each entry, from its offset to that of the next one.
+    fn each<T>(
+        &mut self,
+        section: &'static str,
+        end: u64,
+        entries: impl Iterator<Item = wasmparser::Result<(u64, T)>>,
+        name: impl Fn(&mut Self, T) -> String,
+    ) -> Result<()> {
+        let mut entries = entries.peekable();
         while let Some(entry) = entries.next() {
             let next = match entries.peek() {
                 Some(Ok((offset, _))) => *offset,
@@ -148,21 +159,13 @@ impl Reader {
         self.bodies += 1;
         let operators = body.get_operators_reader()?;
         self.item("code", operators.original_position(), locals);
-        let mut operators = operators.into_iter_with_offsets().peekable();
-        while let Some(operator) = operators.next() {
-            let next = match operators.peek() {
-                Some(Ok((_, offset))) => *offset,
-                _ => body.range().end,
-            };
-            let name = match operator?.0 {
-                Operator::Call { function_index } => {
-                    format!("call {}", self.functions[function_index as usize])
-                }
-                operator => instruction(&operator),
-            };
-            self.item("code", next, name);
-        }
-        Ok(())
+        let operators = operators.into_iter_with_offsets().map(|it| it.map(|(op, at)| (at, op)));
+        self.each("code", body.range().end, operators, |reader, operator| match operator {
+            Operator::Call { function_index } => {
+                format!("call {}", reader.functions[function_index as usize])
+            }
+            operator => instruction(&operator),
+        })
     }
 
     fn data(&mut self, segments: DataSectionReader<'_>) -> Result<()> {

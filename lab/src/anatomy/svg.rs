@@ -1,6 +1,5 @@
 //! The picture: a strip of all bytes in proportion, and a table of them.
 
-use std::fmt::Write;
 use std::ops::Range;
 
 use super::Row;
@@ -72,7 +71,7 @@ pub fn draw(wasm: &[u8], digest: &str, rows: &[Row]) -> String {
          role=\"img\" aria-label=\"Every byte of plugin.wasm\">\n<style>\n{STYLE}"
     );
     for (n, (_, colour)) in SECTIONS.iter().enumerate() {
-        writeln!(svg, ".s{n}{{fill:{colour}}}").expect("a string takes any text");
+        svg += &format!(".s{n}{{fill:{colour}}}\n");
     }
     svg +=
         &format!("</style>\n<rect class=\"bg\" width=\"{WIDTH}\" height=\"{height}\" rx=\"6\"/>\n");
@@ -102,16 +101,17 @@ fn draw_row(svg: &mut String, wasm: &[u8], row: &Row, top: usize) -> usize {
         let wrapped = text.map(|text| wrap(text.split(' '), LINE[2])).unwrap_or_default();
         words.extend(wrapped.into_iter().map(|line| (class, line)));
     }
-    for (n, line) in bytes.iter().enumerate() {
-        text(svg, BYTES, top + n * LINE_HEIGHT, &class, line);
+    let bytes = bytes.iter().map(|line| (&*class, line)).collect();
+    let items = items.iter().map(|line| ("m g", line)).collect();
+    let words = words.iter().map(|(class, line)| (*class, line)).collect();
+    let columns: [(usize, Vec<(&str, &String)>); 3] =
+        [(BYTES, bytes), (ITEMS, items), (WORDS, words)];
+    for (x, lines) in &columns {
+        for (n, (class, line)) in lines.iter().enumerate() {
+            text(svg, *x, top + n * LINE_HEIGHT, class, line);
+        }
     }
-    for (n, line) in items.iter().enumerate() {
-        text(svg, ITEMS, top + n * LINE_HEIGHT, "m g", line);
-    }
-    for (n, (class, line)) in words.iter().enumerate() {
-        text(svg, WORDS, top + n * LINE_HEIGHT, class, line);
-    }
-    bytes.len().max(items.len()).max(words.len())
+    columns.iter().map(|(_, lines)| lines.len()).max().unwrap_or_default()
 }
 
 /// All bytes in proportion, with the names of the sections that have room for it.
@@ -120,12 +120,10 @@ fn strip(svg: &mut String, size: usize, rows: &[Row]) {
     for (n, (section, _)) in SECTIONS.iter().enumerate() {
         let Range { start, end } = extent(rows, section);
         let (left, right) = (x(start), x(end));
-        writeln!(
-            svg,
-            "<rect class=\"s{n}\" x=\"{left}\" y=\"{STRIP}\" width=\"{}\" height=\"{STRIP_HEIGHT}\"/>",
-            (right - left).saturating_sub(1)
-        )
-        .expect("a string takes any text");
+        let width = (right - left).saturating_sub(1);
+        *svg += &format!(
+            "<rect class=\"s{n}\" x=\"{left}\" y=\"{STRIP}\" width=\"{width}\" height=\"{STRIP_HEIGHT}\"/>\n"
+        );
         if right - left > 60 {
             text(svg, left, STRIP + STRIP_HEIGHT + 16, "g", &format!("{section} {}", end - start));
         }
@@ -166,12 +164,10 @@ fn wrap<'a>(pieces: impl Iterator<Item = &'a str>, width: usize) -> Vec<String> 
 
 fn text(svg: &mut String, x: usize, y: usize, class: &str, text: &str) {
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    writeln!(svg, "<text x=\"{x}\" y=\"{y}\" class=\"{class}\">{text}</text>")
-        .expect("a string takes any text");
+    *svg += &format!("<text x=\"{x}\" y=\"{y}\" class=\"{class}\">{text}</text>\n");
 }
 
 fn line(svg: &mut String, y: usize) {
     let (right, y) = (WIDTH - MARGIN, y - LINE_HEIGHT + 6);
-    writeln!(svg, "<path class=\"l\" d=\"M{MARGIN} {y}H{right}\"/>")
-        .expect("a string takes any text");
+    *svg += &format!("<path class=\"l\" d=\"M{MARGIN} {y}H{right}\"/>\n");
 }
