@@ -1,14 +1,20 @@
 //! The module whose policy comes from the plugin's configuration, in the embedded host: it decides as the policy says,
 //! also with a host that lies.
 
+#[path = "../crates/policy/tests/cases/mod.rs"]
+mod cases;
 mod support;
 
+use std::path::Path;
+
+use cases::Case;
 use header_gate_cli::build::variant::Variant;
 use header_gate_contract::{Contract, inspect};
 use header_gate_host::Place::{Allocated, At};
 use header_gate_host::Step::{Allocate, Call, Data, Size, Write};
 use header_gate_host::{OK, Plugin, ROOT, Reply, Step, Vm, gate};
 use header_gate_policy::Policy;
+use serde_json::Value;
 use support::{REFUSED, conforms, each_pair_of_options, module, root};
 
 /// The pages that the module asks for, in bytes.
@@ -56,8 +62,64 @@ fn it_decides_and_answers_as_each_policy_says() {
     for policy in policies() {
         let mut vm = plugin.start_configured(json(&policy).as_bytes()).unwrap();
         assert_eq!(vm.memory().len(), MEMORY);
-        gate::decides(&mut vm, &policy).unwrap_or_else(|error| panic!("{error:#}: {policy:?}"));
+        compare(&mut vm, &policy);
     }
+}
+
+/// Checks that the gate decides and answers as the policy says, and whom it exempts.
+fn compare(vm: &mut Vm, policy: &Policy) {
+    gate::decides(vm, policy).unwrap_or_else(|error| panic!("{error:#}: {policy:?}"));
+    let except = &policy.except;
+    for method in ["GET", "OPTIONS", "HEAD", "TRACE", "head", ""] {
+        for path in ["/", "/healthz", "/healthz/", "/a", "/a/b", "/.well-known/acme-challenge/x"] {
+            let matches = |own: &String| match own.strip_suffix('*') {
+                Some(prefix) => path.starts_with(prefix),
+                None => path == own,
+            };
+            let exempt = except.methods.iter().any(|own| own == method);
+            let exempt = exempt || except.paths.iter().any(matches) || !policy.enforce;
+            let fields = [(":method", method.as_bytes()), (":path", path.as_bytes())];
+            let outcome = vm.request_of(&fields).unwrap();
+            assert_eq!(outcome.passes(), exempt, "{method} {path}: {policy:?}");
+        }
+    }
+}
+
+/// A policy in TOML as JSON, if it is TOML. Whole numbers are doubles, as Istio writes them.
+fn doubles(text: &str) -> Option<String> {
+    fn change(value: &mut Value) {
+        match value {
+            Value::Number(number) => *value = number.as_f64().into(),
+            Value::Array(items) => items.iter_mut().for_each(change),
+            Value::Object(members) => members.values_mut().for_each(change),
+            _ => {}
+        }
+    }
+    let mut value = toml::from_str(text).ok()?;
+    change(&mut value);
+    Some(value.to_string())
+}
+
+#[test]
+fn it_accepts_and_refuses_what_the_reader_of_files_does() {
+    let mut vm = plugin().start().unwrap();
+    let all = cases::read();
+    let cases = all.refused.iter().chain(&all.warned).chain(&all.fine);
+    let (mut accepted, mut refused) = (0, 0);
+    for (text, line) in cases.flat_map(Case::texts) {
+        // What is no TOML has no JSON either.
+        let Some(configuration) = doubles(&text) else { continue };
+        let policy = Policy::parse(&text, Path::new("my.toml"));
+        let taken = vm.configure(ROOT, configuration.as_bytes()).unwrap();
+        assert_eq!(taken, policy.is_ok(), "{line}: {:?} of {configuration}", vm.log());
+        if let Ok(policy) = policy {
+            compare(&mut vm, &policy);
+            accepted += 1;
+        } else {
+            refused += 1;
+        }
+    }
+    assert!(accepted > 60 && refused > 130, "{accepted} and {refused}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use cases::{Case, Cases, GOOD};
+use header_gate_config::keys;
 use header_gate_policy::{Deny, Except, Policy};
 
 mod cases;
@@ -257,5 +258,24 @@ fn the_native_gate_answers_as_envoy_does_for_the_plugin() {
         let mut policy = bare.clone();
         policy.deny.status = status;
         assert_eq!(policy.grpc_status(), expected, "{status}");
+    }
+}
+
+/// A line of the reader of files lists the keys that it knows; one is not for plugins.
+#[test]
+fn both_readers_know_the_same_keys() {
+    for (place, table, list) in [
+        ("header =", "", keys::POLICY),
+        ("[deny]", "[[client]]\nx = 1\n", keys::CLIENT_KEYS),
+        ("[deny]", "[except]\nx = 1\n", keys::EXCEPT_KEYS),
+        ("status =", "x = 1\n", keys::DENY_KEYS),
+    ] {
+        let table = if table.is_empty() { "x = 1\n" } else { table };
+        let text = GOOD.replacen(place, &format!("{table}{place}"), 1);
+        let error = parse(&text).unwrap_err();
+        let expected = list.split('|').map(|key| format!("`{key}`")).collect::<Vec<_>>();
+        let expected = format!("unknown key `x`, expected one of {}", expected.join(", "));
+        let error = error.replace("`repeated`, ", "");
+        assert!(error.ends_with(&expected), "{error}\nand not: {expected}");
     }
 }

@@ -46,10 +46,6 @@ impl Gate {
         self.bytes(base, self.0.text_of(base, text))
     }
 
-    pub fn field(&self, field: u32) -> u32 {
-        self.0.field(self.0.base(ROOT), field)
-    }
-
     /// The client with this value, as a request finds it.
     pub fn find(&mut self, root: u32, value: &[u8]) -> Option<Vec<u8>> {
         let base = self.0.base(root);
@@ -63,11 +59,5 @@ impl Gate {
         self.0.make_key(base, size);
         let slot = self.0.find(base);
         (slot != 0).then(|| self.bytes(base, self.0.id(base, slot)).to_vec())
-    }
-
-    /// Whether a list of the policy has a text.
-    pub fn lists(&mut self, list: u32, text: &str) -> bool {
-        self.0.text[..text.len()].copy_from_slice(text.as_bytes());
-        self.0.is_listed(self.0.base(ROOT), list, text.len() as u32)
     }
 }
