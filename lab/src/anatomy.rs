@@ -38,8 +38,7 @@ struct Explained {
 
 struct Row {
     items: Vec<Item>,
-    says: String,
-    guarantee: Option<String>,
+    words: Explained,
 }
 
 /// Draws the default build into `docs/anatomy.svg`.
@@ -59,9 +58,9 @@ pub fn render(root: &Path, wasm: &[u8]) -> Result<String> {
 /// The items under the words that explain them, all of them and in order.
 fn rows(words: Words, items: Vec<Item>) -> Result<Vec<Row>> {
     let (mut rows, mut rest) = (Vec::new(), items);
-    for Explained { code, says, guarantee } in words.row {
+    for words in words.row {
         let mut own = Vec::new();
-        for name in code {
+        for name in &words.code {
             ensure!(!rest.is_empty(), "`{name}` is explained, but the module has ended");
             // Data is divided as the words say.
             let size = name.strip_suffix(" bytes").and_then(|size| size.parse().ok());
@@ -70,7 +69,7 @@ fn rows(words: Words, items: Vec<Item>) -> Result<Vec<Row>> {
                 ensure!(rest[0].bytes.len() == size, "`{name}`: the data has fewer");
             } else {
                 ensure!(
-                    rest[0].name == name,
+                    rest[0].name == *name,
                     "`{name}` is explained, but at {:#x} the module has `{}`",
                     rest[0].bytes.start,
                     rest[0].name
@@ -78,7 +77,7 @@ fn rows(words: Words, items: Vec<Item>) -> Result<Vec<Row>> {
             }
             own.push(rest.remove(0));
         }
-        rows.push(Row { items: own, says, guarantee });
+        rows.push(Row { items: own, words });
     }
     if let Some(item) = rest.first() {
         bail!("`{}` at {:#x} is not explained", item.name, item.bytes.start);

@@ -66,7 +66,6 @@ pub fn install(root: &Path, version: &str, platform: Option<&str>) -> Result<Pat
 #[derive(Clone, Debug)]
 pub struct Options {
     pub concurrency: u32,
-    pub log_level: &'static str,
     /// Levels of components, `component:level`, separated by commas.
     pub component_log_level: &'static str,
     /// The longest wait until it is ready. Under valgrind it takes minutes.
@@ -75,12 +74,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            concurrency: 2,
-            log_level: "warning",
-            component_log_level: "wasm:info",
-            timeout: Duration::from_mins(1),
-        }
+        Self { concurrency: 2, component_log_level: "wasm:info", timeout: Duration::from_mins(1) }
     }
 }
 
@@ -104,7 +98,7 @@ impl Envoy {
         command.args(["--disable-hot-restart", "--drain-time-s", "1"]);
         // Access logs go to a file: soon, not every ten seconds.
         command.args(["--file-flush-interval-msec", "100", "--concurrency", &concurrency]);
-        command.args(["--log-level", options.log_level]);
+        command.args(["--log-level", "warning"]);
         command.args(["--component-log-level", options.component_log_level]);
         command.arg("--config-path").arg(&file).arg("--admin-address-path").arg(&admin);
         let program = PathBuf::from(command.get_program());

@@ -1,5 +1,6 @@
 //! The conformance table, `tests/conformance.toml`: what a gate with the committed policy answers.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -58,17 +59,14 @@ impl Case {
 
 /// Reads the table in `file`.
 pub fn read(file: &Path) -> Result<Vec<Case>> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Table {
-        case: Vec<Case>,
-    }
-    let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
-    let mut table: Table = toml::from_str(&text).with_context(|| file.display().to_string())?;
-    for case in &mut table.case {
+    let place = || file.display().to_string();
+    let text = fs::read_to_string(file).with_context(place)?;
+    let mut table: BTreeMap<String, Vec<Case>> = toml::from_str(&text).with_context(place)?;
+    let mut cases = table.remove("case").with_context(place)?;
+    for case in &mut cases {
         case.headers.iter_mut().for_each(|(_, value)| *value = value.repeat(case.repeat));
     }
-    Ok(table.case)
+    Ok(cases)
 }
 
 fn get() -> String {

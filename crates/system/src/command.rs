@@ -43,11 +43,6 @@ pub fn ask(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Runs `command` for at most `limit`, and drops its output. See [`run`].
-pub fn run_quietly(command: &mut Command, limit: Duration) -> Result<()> {
-    run(command, limit).map(drop)
-}
-
 /// Runs `command` for at most `limit`, and returns what it writes. Nothing that it started survives. If
 /// it fails, the error holds the line that says why.
 pub fn run(command: &mut Command, limit: Duration) -> Result<String> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
-use crate::command::{self, ask, on_path, run_quietly};
+use crate::command::{self, ask, on_path, run};
 use crate::process::Folder;
 
 const SETTING: &str = "HEADER_GATE_INSTALL";
@@ -90,7 +90,7 @@ pub fn rustup_target(target: &str) -> Result<()> {
     let mut rustup = command::cargo("rustup");
     rustup.args(["target", "add", target]);
     announce(&format!("Rust's {target} from rustup (a download of about 20 MB)"), &rustup)?;
-    run_quietly(&mut rustup, TIMEOUT)
+    run(&mut rustup, TIMEOUT).map(drop)
 }
 
 /// The `program` on PATH, after installing Debian's `package` if there is none.
@@ -114,14 +114,14 @@ pub fn apt(packages: &[&str]) -> Result<()> {
     ensure!(root && on_path("apt-get").is_some(), "only root can install {what}: {install:?}");
     announce(&what, &install)?;
     // A list that is partly out of date is still worth trying.
-    if let Err(error) = run_quietly(Command::new("apt-get").arg("update"), TIMEOUT) {
+    if let Err(error) = run(Command::new("apt-get").arg("update"), TIMEOUT) {
         eprintln!("gate: {error:#}; continuing with the old package lists");
     }
     let log = ask(&mut apt_get("--print-uris")).unwrap_or_default();
     for size in log.lines().filter(|line| line.starts_with("Need to get")) {
         eprintln!("gate: {size}");
     }
-    run_quietly(install.env("DEBIAN_FRONTEND", "noninteractive"), TIMEOUT)
+    run(install.env("DEBIAN_FRONTEND", "noninteractive"), TIMEOUT).map(drop)
 }
 
 /// The folder `key` of the cache. If it is not there, `what` is installed by a command that is given a
@@ -138,7 +138,7 @@ fn install(
         let parent = folder.parent().context("a folder has a parent")?;
         let new = Folder::within(parent)
             .with_context(|| format!("cannot create a folder in {}", parent.display()))?;
-        run_quietly(&mut command(new.path())?, TIMEOUT)?;
+        run(&mut command(new.path())?, TIMEOUT)?;
         new.keep_as(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     Ok(folder)

@@ -97,7 +97,7 @@ fn draw_row(svg: &mut String, wasm: &[u8], row: &Row, top: usize) -> usize {
     names.last_mut().map(String::pop);
     let items = wrap(names.iter().flat_map(|name| pieces(name)), LINE[1]);
     let mut words = Vec::new();
-    for (class, text) in [("", Some(&row.says)), ("p", row.guarantee.as_ref())] {
+    for (class, text) in [("", Some(&row.words.says)), ("p", row.words.guarantee.as_ref())] {
         let wrapped = text.map(|text| wrap(text.split(' '), LINE[2])).unwrap_or_default();
         words.extend(wrapped.into_iter().map(|line| (class, line)));
     }

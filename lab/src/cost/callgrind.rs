@@ -56,7 +56,6 @@ impl Callgrind {
             concurrency: 1,
             component_log_level: "wasm:warning",
             timeout: Duration::from_mins(5),
-            ..Options::default()
         };
         let envoy = Envoy::start(command, config, &options)?;
         Ok(Self { envoy, folder, control, dumps: 0 })

@@ -58,6 +58,7 @@ impl WasmOpt {
         if !mvp {
             command.args(STD_FEATURES.split(' '));
         }
-        command::run_quietly(command.arg(input).arg("-o").arg(output), Duration::from_secs(300))
+        let command = command.arg(input).arg("-o").arg(output);
+        command::run(command, Duration::from_secs(300)).map(drop)
     }
 }
