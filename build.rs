@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 
-use header_gate_config::{PAGES, STACK};
+use header_gate_config::PAGES;
 use header_gate_policy::Policy;
 
 fn main() {
@@ -40,13 +40,10 @@ fn main() {
     // checks that. Data starts at 4: no static has the null address, and most addresses still take one
     // byte in an instruction.
     if is_wasm && env::var_os("CARGO_FEATURE_SDK").is_none() {
-        // The reader of configurations needs a stack; a request does not. It lies before all data.
         let is_configured = env::var_os("CARGO_FEATURE_CONFIG").is_some();
-        let (pages, stack, base) =
-            if is_configured { (PAGES, STACK, STACK) } else { (pages, 0, 4) };
-        let size = pages << 16;
-        println!("cargo::rustc-link-arg-cdylib=-zstack-size={stack}");
-        println!("cargo::rustc-link-arg-cdylib=--global-base={base}");
+        let size = if is_configured { PAGES } else { pages } << 16;
+        println!("cargo::rustc-link-arg-cdylib=-zstack-size=0");
+        println!("cargo::rustc-link-arg-cdylib=--global-base=4");
         println!("cargo::rustc-link-arg-cdylib=--initial-memory={size}");
         println!("cargo::rustc-link-arg-cdylib=--max-memory={size}");
     }

@@ -65,7 +65,7 @@ enum Asked {
 /// The requests whose root context is remembered: hosts call for a request's headers soon after they created it.
 const CONTEXTS: usize = 1024;
 
-/// The whole memory of the module, except for the store.
+/// The whole memory of the module. Small things first: their addresses take fewer bytes.
 #[repr(C)]
 struct Memory {
     asked: Cell<Asked>,
@@ -80,6 +80,7 @@ struct Memory {
     data: Cell<usize>,
     size: Cell<usize>,
     metrics: [Cell<u32>; COUNTERS],
+    store: UnsafeCell<Store>,
     /// Requests and their root contexts.
     contexts: [Cell<[u32; 2]>; CONTEXTS],
 }
@@ -97,15 +98,9 @@ static MEMORY: Memory = Memory {
     data: Cell::new(0),
     size: Cell::new(0),
     metrics: [const { Cell::new(0) }; _],
+    store: UnsafeCell::new(Store::new()),
     contexts: [const { Cell::new([0; 2]) }; _],
 };
-
-struct Policies(UnsafeCell<Store>);
-
-// SAFETY: as for `Memory`.
-unsafe impl Sync for Policies {}
-
-static POLICIES: Policies = Policies(UnsafeCell::new(Store::new()));
 
 /// The policies, and what is lent, to read.
 fn store() -> &'static Store {
@@ -113,7 +108,7 @@ fn store() -> &'static Store {
     // none of these calls this. The host writes only to what it was lent, while the module waits for it, and then no
     // reference to that is used any more; a callback from inside another one ends before it makes one, and `malloc`
     // only reads.
-    unsafe { &*POLICIES.0.get() }
+    unsafe { &*MEMORY.store.get() }
 }
 
 /// The same, to write.
@@ -121,19 +116,19 @@ fn store() -> &'static Store {
 fn store_mut() -> &'static mut Store {
     // SAFETY: as for `store`, no other reference is in use: it ends with the call that it is made for. `forget` alone
     // calls the host meanwhile, which is lent nothing then.
-    unsafe { &mut *POLICIES.0.get() }
+    unsafe { &mut *MEMORY.store.get() }
 }
 
 /// Where a value is lent.
 fn image() -> *mut u8 {
     // SAFETY: a field of the static.
-    unsafe { (&raw mut (*POLICIES.0.get()).image).cast() }
+    unsafe { (&raw mut (*MEMORY.store.get()).image).cast() }
 }
 
 /// Where a text of a request is lent, and a line for the log is written.
 fn text() -> *mut u8 {
     // SAFETY: a field of the static. What is behind it, the policies, is a part of the static, too.
-    unsafe { POLICIES.0.get().cast::<u8>().add(offset_of!(Store, text)) }
+    unsafe { MEMORY.store.get().cast::<u8>().add(offset_of!(Store, text)) }
 }
 
 /// Where a text is lent now. A configuration begins before the end of the policies' bytes.

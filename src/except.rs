@@ -3,6 +3,7 @@
 //! A path is exempt only if it is plain: if no normalisation, decoding or server that strips parameters makes
 //! another path of it. Then what is exempt here is exempt for whoever reads the path next.
 
+use crate::decision::path::plain;
 use crate::policy::{METHODS, PATHS, PREFLIGHT};
 
 /// Whether the policy has exemptions.
@@ -132,61 +133,6 @@ fn matches(path: &[u8], pattern: &str) -> bool {
 #[inline(never)]
 fn starts_with(bytes: &[u8], start: &[u8]) -> bool {
     bytes.len() >= start.len() && bytes.iter().zip(start).all(|(byte, expected)| byte == expected)
-}
-
-/// Where in a path a byte is.
-#[derive(Clone, Copy)]
-enum At {
-    Nowhere,
-    /// Behind `/`.
-    Slash,
-    /// Behind a dot that begins a segment.
-    Dot,
-    Segment,
-}
-
-/// The size of the path in `target`, or 0 if it is not plain. A plain path begins with `/` and has none of these:
-///
-/// - an empty segment but the last, or one that begins with a dot and then has anything but a letter, a digit,
-///   `-`, `_` or `~`;
-/// - an escape at the start of a segment, which may be a space that a server drops;
-/// - `\`, `;`, a space, a control byte, a byte beyond ASCII;
-/// - a `%` that is no escape, or an escape of `.`, `/`, `\\`, `;`, `?`, `#`, `%`, a control byte, or a byte beyond
-///   ASCII.
-#[inline(never)]
-fn plain(target: &[u8]) -> usize {
-    let (mut size, mut at) = (0, At::Nowhere);
-    while let Some(&byte) = target.get(size) {
-        at = match (byte, at) {
-            (b'/', At::Nowhere | At::Segment) => At::Slash,
-            (b'/', _) | (_, At::Nowhere) => return 0,
-            (b'-' | b'_' | b'~' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z', _) => At::Segment,
-            (_, At::Dot) => return 0,
-            (b'?' | b'#', _) => return size,
-            (b'.', At::Slash) => At::Dot,
-            (b'%', At::Segment) if is_plain_escape(target, size) => {
-                size += 2;
-                At::Segment
-            }
-            (b'%' | b'\\' | b';' | ..=b' ' | 0x7f.., _) => return 0,
-            _ => At::Segment,
-        };
-        size += 1;
-    }
-    if matches!(at, At::Dot) { 0 } else { size }
-}
-
-/// Whether the escape at `at` stands for a byte that is as plain as its escape.
-#[inline(never)]
-fn is_plain_escape(target: &[u8], at: usize) -> bool {
-    let digit = |at: usize| match target.get(at) {
-        Some(digit @ b'0'..=b'9') => digit - b'0',
-        Some(digit @ (b'a'..=b'f' | b'A'..=b'F')) => (digit | b' ') - b'a' + 10,
-        // Makes the byte one beyond ASCII.
-        _ => 0x88,
-    };
-    let byte = digit(at + 1) << 4 | digit(at + 2);
-    matches!(byte, b' '..=b'~') && !matches!(byte, b'.' | b'/' | b'\\' | b';' | b'?' | b'#' | b'%')
 }
 
 #[cfg(test)]

@@ -1,37 +1,52 @@
 //! What a text of a configuration may contain. `crates/policy` says the same in more words; a test compares the two.
 
+use header_gate_decision::path::plain;
+
 use crate::field;
 use crate::fields::{Denial, Field, GRPC_STATUS, SMALL, denial_field, is_owned, may_repeat};
 use crate::json::hexadecimal;
-use crate::keys::{ANY, CONTENT, CONTENTS, Element, METHOD, NAME, PATH, PLAIN, SHA256, TOKEN};
+use crate::keys::{
+    ANY, BEYOND, BLANK, CONTENT, Element, METHOD, NAME, PATH, PLAIN, SHA256, TOKEN, VISIBLE,
+};
 use crate::limits;
+use crate::read::IS_DIGEST;
 use crate::reason::Reason;
 use crate::store::{PREFIX, Store, WHOLE};
 use crate::text::Text;
 
-/// Adds characters to a set: a bit for each that is ASCII.
-const fn set(mut set: [u32; 4], bytes: &[u8]) -> [u32; 4] {
-    let mut at = 0;
-    while at < bytes.len() {
-        set[bytes[at] as usize / 32] |= 1 << (bytes[at] % 32);
+/// What each character is a part of, and all that are beyond ASCII: a bit for each kind of text.
+static KINDS: [u8; 129] = {
+    let (mut kinds, mut at) = ([ANY; 129], 0);
+    while at < 0x80 {
+        let byte = at as u8;
+        if byte.is_ascii_alphanumeric() {
+            kinds[at] |= TOKEN | PLAIN;
+        }
+        // Details are visible. So is a field value (RFC 9110, section 5.5), but for blanks that are not at an end, and what
+        // is beyond ASCII.
+        if byte.is_ascii_graphic() {
+            kinds[at] |= VISIBLE;
+        }
+        if byte == b' ' || byte == b'\t' {
+            kinds[at] |= BLANK;
+        }
         at += 1;
     }
-    set
+    kinds[0x80] |= BEYOND;
+    // A field name and a method are tokens: RFC 9110, sections 5.1, 5.6.2 and 9.1. A path has unreserved characters: RFC
+    // 3986, section 2.3.
+    with(with(kinds, TOKEN, b"!#$%&'*+-.^_`|~"), PLAIN, b"/-._~")
+};
+
+/// Adds characters to a kind.
+const fn with(mut kinds: [u8; 129], kind: u8, bytes: &[u8]) -> [u8; 129] {
+    let mut at = 0;
+    while at < bytes.len() {
+        kinds[bytes[at] as usize] |= kind;
+        at += 1;
+    }
+    kinds
 }
-
-/// Letters and digits.
-const ALPHANUMERIC: [u32; 4] = [0, 0x03ff_0000, 0x07ff_fffe, 0x07ff_fffe];
-
-/// The sets, as [`crate::keys`] has their places.
-static SETS: [[u32; 4]; 3] = [
-    // A field name and a method are tokens: RFC 9110, sections 5.1, 5.6.2 and 9.1.
-    set(ALPHANUMERIC, b"!#$%&'*+-.^_`|~"),
-    // A path: unreserved characters (RFC 3986, section 2.3).
-    set(ALPHANUMERIC, b"/-._~"),
-    // Details are visible ASCII. A field value (RFC 9110, section 5.5) also has what is beyond ASCII, and blanks, but not at
-    // an end.
-    [0, !1, !0, !0 >> 1],
-];
 
 /// Bytes of a SHA-256.
 const DIGEST: u32 = 32;
@@ -40,11 +55,10 @@ impl Store {
     /// Reads a text, and checks what is true of it alone. What is in a list is kept.
     pub(crate) fn read_text(&mut self, number: u32, element: Element) -> u32 {
         let mut text = self.string(Reason::Type);
-        let before_end = |back: u32| self.byte(text.end().wrapping_sub(back));
         let mut ending = WHOLE;
         if number == PATH {
             let size = self.get(field::PATHS_SIZE) + text.size();
-            if text.size() > 1 && before_end(1) == b'*' && before_end(2) == b'/' {
+            if self.byte(text.end() - 1) == b'*'.into() {
                 ending = PREFIX;
                 text = Text::new(text.at(), text.size() - 1);
             }
@@ -54,18 +68,16 @@ impl Store {
         self.fail_unless(text.size() >= element.least() + u32::from(ending), Reason::Empty);
         self.fail_unless(text.size() <= element.longest(), Reason::Long);
         let kind = element.kind();
-        if kind != ANY {
-            self.check(text, kind);
-        }
+        self.check(text, kind);
         if kind == PLAIN {
-            self.check_path(text);
+            self.check_path(text, ending);
         }
         let mut may_repeat = number == CONTENT;
         if kind == TOKEN {
             may_repeat = self.check_name(text, number);
         }
-        if number == SHA256 {
-            self.read_digest(text);
+        if text.size() > 0 {
+            self.set_bit(32 * field::FULL + number);
         }
         if may_repeat && self.get(field::LAST) == GRPC_STATUS {
             self.check_grpc_status(text);
@@ -77,44 +89,34 @@ impl Store {
             self.fail_unless(is_free, Reason::Duplicate);
             self.keep(record);
         }
-        text.0
+        if number == SHA256 { self.read_digest(text) } else { text.0 }
     }
 
-    /// Fails unless all bytes are in a set.
+    /// Fails unless all characters are a part of this kind of text.
     fn check(&mut self, text: Text, kind: u8) {
         let (mut at, mut holds) = (text.at(), true);
         while at < text.end() {
-            let byte = self.byte(at);
             let is_end = at == text.at() || at + 1 == text.end();
-            let bits = SETS.as_flattened().get(usize::from(kind & !1) + usize::from(byte >> 5));
-            let is_in = byte < 0x80 && bits.is_some_and(|bits| bits >> (byte & 31) & 1 != 0);
-            let is_blank = byte == b' ' || byte == b'\t';
-            holds &= is_in || kind == CONTENTS && (byte > 0x7f || is_blank && !is_end);
+            let kind = if is_end { kind & !BLANK } else { kind };
+            holds &= KINDS[self.byte(at).min(0x80) as usize] & kind != 0;
             at += 1;
         }
         self.fail_unless(holds, Reason::Character);
     }
 
-    /// Fails unless a path is plain: it begins with `/`, and has no empty segment but the last, and none that begins with
-    /// two dots or is one.
-    fn check_path(&mut self, path: Text) {
-        let (mut at, mut last) = (path.at(), 0_u32);
-        let mut holds = self.byte(at) == b'/';
-        while at <= path.end() {
-            // Behind a dot that is a segment, at the end, this makes two of it.
-            let byte = if at < path.end() { self.byte(at) } else { b'.' };
-            last = last << 8 | u32::from(byte);
-            // `//`; `/..` or `/./`, as `.` and `/` differ by one.
-            holds &= last & 0xffff != 0x2f2f && last & 0xff_ffff | 1 != 0x2f_2e2f;
-            at += 1;
-        }
-        self.fail_unless(holds, Reason::Character);
+    /// Fails unless a path is plain, and what stands for all that begin so ends in `/` and has more.
+    fn check_path(&mut self, path: Text, ending: u8) {
+        let start = (self.reader.draft + path.at()) as usize;
+        let bytes = self.bytes.get(start..start + path.size() as usize).unwrap_or_default();
+        let is_plain = plain(bytes) == bytes.len();
+        let holds = ending == WHOLE || self.byte(path.end() - 1) == b'/'.into() && path.size() > 1;
+        self.fail_unless(is_plain && holds, Reason::Character);
     }
 
     /// Checks a name or method, and remembers what gateways do with it; returns whether it may be there twice.
     fn check_name(&mut self, name: Text, number: u32) -> bool {
         let is_method = number == METHOD;
-        let small = if is_method { 0 } else { SMALL };
+        let small = if is_method { 0 } else { SMALL.into() };
         let field = Field::new(name.size(), |at| self.byte(name.at() + at) | small);
         let is_owned = match number {
             METHOD => false,
@@ -122,42 +124,42 @@ impl Store {
             _ => {
                 let mut at = name.at();
                 while at < name.end() {
-                    self.set_byte(at, self.byte(at).to_ascii_lowercase());
+                    self.set_byte(at, lower(self.byte(at)));
                     at += 1;
                 }
                 is_owned(field)
             }
         };
         self.fail_unless(!is_owned, Reason::Owned);
-        let places = field::PLACES + number;
-        self.set(places, self.get(places) | 1 << (field.0 & 31));
+        self.set_bit(32 * (field::PLACES + number) + (field.0 & 31));
         self.set(field::LAST, field.0);
         may_repeat(field) && !is_method
     }
 
     /// Fails unless it is an error of gRPC: 1 to 16.
     fn check_grpc_status(&mut self, text: Text) {
-        let (mut number, mut at, mut holds) = (0, text.at(), text.size() <= 2);
+        let (mut number, mut at, mut holds) = (0_u32, text.at(), text.size() <= 2);
         while at < text.end() {
-            let digit = u32::from(self.byte(at)).wrapping_sub(u32::from(b'0'));
+            let digit = self.byte(at).wrapping_sub(b'0'.into());
             holds &= digit <= 9;
-            number = (number * 10 + digit) & 0xff;
+            number = (number * 10).wrapping_add(digit) & 0xff;
             at += 1;
         }
         self.fail_unless(holds && number.wrapping_sub(1) < 16, Reason::Range);
     }
 
-    /// Reads a digest: makes bytes of its digits, in their place.
-    fn read_digest(&mut self, text: Text) {
+    /// Reads a digest: makes bytes of its digits, in their place, and returns the value of an item.
+    fn read_digest(&mut self, text: Text) -> u32 {
         let (mut byte, mut holds) = (0, text.size() == 2 * DIGEST);
         while byte < DIGEST {
             let digit = |at: u32| hexadecimal(self.byte(text.at() + at));
             let both = digit(2 * byte) << 4 | digit(2 * byte + 1);
             holds &= both < 0x100;
-            self.set_byte(text.at() + byte, both as u8);
+            self.set_byte(text.at() + byte, both);
             byte += 1;
         }
         self.fail_unless(holds, Reason::Range);
+        text.at() | IS_DIGEST
     }
 
     /// Whether a text is in its list already; the names of fields in any case.
@@ -186,7 +188,7 @@ impl Store {
             left -= 1;
             let (mut one, mut other) = (self.byte(a.at() + left), self.byte(b.at() + left));
             if folded {
-                (one, other) = (one.to_ascii_lowercase(), other.to_ascii_lowercase());
+                (one, other) = (lower(one), lower(other));
             }
             if one != other {
                 return false;
@@ -215,6 +217,11 @@ impl Store {
     pub(crate) fn record(&self, place: u32) -> Record {
         Record(self.records[place as usize % self.records.len()])
     }
+}
+
+/// A character in lower case.
+fn lower(character: u32) -> u32 {
+    (character as u8).to_ascii_lowercase().into()
 }
 
 /// A text of a list, its element, and what ends it.

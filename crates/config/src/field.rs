@@ -36,6 +36,10 @@ pub(crate) const HASHED: u32 = 37;
 pub(crate) const PATHS_SIZE: u32 = 38;
 /// The last name, by its place among the fields.
 pub(crate) const LAST: u32 = 39;
+/// A bit for each element that was read, for each text that is not empty, and for more that rules ask for.
+pub(crate) const SEEN: u32 = 40;
+pub(crate) const FULL: u32 = 41;
+pub(crate) const MORE: u32 = 42;
 /// For each element, how many texts of it there are, and a bit for each place that a name has.
 pub(crate) const COUNTS: u32 = 48;
 pub(crate) const PLACES: u32 = 80;

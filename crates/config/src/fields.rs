@@ -81,8 +81,8 @@ const _: () = assert!(CONTENT_TYPE < REPEATABLE && OTHER < 32 + CONTENT_TYPE);
 pub(crate) const SMALL: u8 = 0x20;
 
 /// Goes on with a hash.
-const fn mix(hash: u32, byte: u8) -> u32 {
-    (hash ^ byte as u32).wrapping_mul(0x0100_0193)
+const fn mix(hash: u32, byte: u32) -> u32 {
+    (hash ^ byte).wrapping_mul(0x0100_0193)
 }
 
 static HASHES: [u32; LIST] = {
@@ -92,7 +92,7 @@ static HASHES: [u32; LIST] = {
         let mut at = 0;
         // What ends in `*` stands for all that begin so.
         while at < bytes.len() && bytes[at] != b'*' {
-            hashes[name] = mix(hashes[name], bytes[at]);
+            hashes[name] = mix(hashes[name], bytes[at] as u32);
             at += 1;
         }
         let mut other = 0;
@@ -112,13 +112,13 @@ pub struct Field(pub(crate) u32);
 impl Field {
     /// Finds out whether a name of so many bytes is here, or begins as one that stands for all that do.
     #[inline]
-    pub(crate) fn new(size: u32, byte: impl Fn(u32) -> u8) -> Self {
+    pub(crate) fn new(size: u32, byte: impl Fn(u32) -> u32) -> Self {
         let (mut found, mut hash, mut at) = (OTHER, 0, 0);
         while at < size {
             let now = byte(at);
             hash = mix(hash, now);
             at += 1;
-            if now == b'-' || at == size {
+            if now == b'-'.into() || at == size {
                 let mut place = OTHER;
                 while place > 0 {
                     place -= 1;
@@ -147,7 +147,9 @@ pub enum Denial {
 /// The field of this name, in any case.
 #[must_use]
 pub fn named(name: &[u8]) -> Field {
-    Field::new(name.len() as u32, |at| name.get(at as usize).map_or(0, |byte| byte | SMALL))
+    Field::new(name.len() as u32, |at| {
+        name.get(at as usize).map_or(0, |byte| (byte | SMALL).into())
+    })
 }
 
 /// Whether gateways write, merge or remove this field of a request.

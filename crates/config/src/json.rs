@@ -31,28 +31,41 @@ impl Store {
         }
     }
 
+    /// Whether a bit of the draft is set: the least of what this returns.
+    #[inline(never)]
+    pub(crate) fn has_bit(&self, bit: u32) -> u32 {
+        self.get(bit >> 5) >> (bit & 31)
+    }
+
+    /// Sets a bit of the draft.
+    #[inline(never)]
+    pub(crate) fn set_bit(&mut self, bit: u32) {
+        let field = bit >> 5;
+        self.set(field, self.get(field) | 1 << (bit & 31));
+    }
+
     /// A byte of the draft.
     #[inline(never)]
-    pub(crate) fn byte(&self, at: u32) -> u8 {
-        self.own_byte(self.reader.draft + at)
+    pub(crate) fn byte(&self, at: u32) -> u32 {
+        self.own_byte(self.reader.draft + at).into()
     }
 
     #[inline(never)]
-    pub(crate) fn set_byte(&mut self, at: u32, byte: u8) {
+    pub(crate) fn set_byte(&mut self, at: u32, byte: u32) {
         if let Some(place) = self.bytes.get_mut((self.reader.draft + at) as usize) {
-            *place = byte;
+            *place = byte as u8;
         }
     }
 
     /// The byte at the place.
     #[inline(never)]
-    fn next(&self) -> u8 {
+    fn next(&self) -> u32 {
         self.byte(self.reader.at)
     }
 
     /// Passes over the byte at the place.
     #[inline(never)]
-    fn pass(&mut self) -> u8 {
+    fn pass(&mut self) -> u32 {
         let byte = self.next();
         self.set_byte(self.reader.at, 0);
         self.reader.at += 1;
@@ -62,7 +75,7 @@ impl Store {
     /// Passes over `byte` if that is the next one.
     #[inline(never)]
     fn has(&mut self, byte: u8) -> bool {
-        let found = self.next() == byte;
+        let found = self.next() == byte.into();
         if found {
             self.pass();
         }
@@ -72,7 +85,8 @@ impl Store {
     /// Passes over blanks.
     #[inline(never)]
     pub(crate) fn blanks(&mut self) {
-        while matches!(self.next(), b' ' | b'\t' | b'\n' | b'\r') {
+        // A blank, a tab, a line feed or a carriage return.
+        while self.next() < 64 && 1_u64 << self.next() & 0x1_0000_2600 != 0 {
             self.reader.at += 1;
         }
     }
@@ -99,10 +113,11 @@ impl Store {
         let mut end = start;
         loop {
             let first = self.pass();
-            if first == b'"' {
+            if first == u32::from(b'"') {
                 break;
             }
-            let character = if first == b'\\' { self.escape() } else { self.character(first) };
+            let character =
+                if first == u32::from(b'\\') { self.escape() } else { self.character(first) };
             let is_whole = character < 0x11_0000 && character >> 11 != 0xd800 >> 11;
             if !is_whole {
                 self.fail(Reason::Syntax);
@@ -116,14 +131,14 @@ impl Store {
     }
 
     /// A character that begins with this byte, which may be the first of a sequence (RFC 3629).
-    fn character(&mut self, first: u8) -> u32 {
-        let ones = first.leading_ones();
-        let mut character = u32::from(first) & 0x7f >> ones;
-        let (mut left, mut broken) = (ones, first < b' ');
+    fn character(&mut self, first: u32) -> u32 {
+        let ones = (first << 24).leading_ones();
+        let mut character = first & 0x7f >> ones;
+        let (mut left, mut broken) = (ones, first < 0x20);
         while left > 1 {
             let more = self.pass() ^ 0x80;
             broken |= more > 0x3f;
-            character = character << 6 | u32::from(more);
+            character = character << 6 | more;
             left -= 1;
         }
         let more = more_bytes(character);
@@ -135,11 +150,11 @@ impl Store {
     /// What an escape stands for.
     fn escape(&mut self) -> u32 {
         let byte = self.pass();
-        if byte != b'u' {
+        if byte != b'u'.into() {
             let (mut at, mut found) = (ESCAPES.len(), BROKEN);
             while at > 0 {
                 at -= 2;
-                if ESCAPES[at] == byte {
+                if u32::from(ESCAPES[at]) == byte {
                     found = ESCAPES[at + 1].into();
                 }
             }
@@ -149,7 +164,7 @@ impl Store {
         if unit >> 10 != 0xd800 >> 10 {
             return unit;
         }
-        let is_pair = self.pass() == b'\\' && self.pass() == b'u';
+        let is_pair = self.has(b'\\') && self.has(b'u');
         let second = self.unit() ^ 0xdc00;
         if is_pair && second < 0x400 { 0x1_0000 + ((unit & 0x3ff) << 10 | second) } else { BROKEN }
     }
@@ -171,7 +186,7 @@ impl Store {
         // The bits that mark the first of so many bytes.
         let mut byte = 0xf0e0_c000 >> (8 * more) | character >> (6 * more);
         loop {
-            self.set_byte(at, byte as u8);
+            self.set_byte(at, byte);
             at += 1;
             if more == 0 {
                 return at;
@@ -184,24 +199,24 @@ impl Store {
     /// Reads a whole number, which a double may hold: `403.0`. More than 1000 is 1000.
     pub(crate) fn number(&mut self) -> u32 {
         self.blanks();
-        let (start, mut number) = (self.reader.at, 0);
-        let mut is_number = self.next() != b'0';
+        let mut number = 0;
+        let mut is_number = self.next().wrapping_sub(b'1'.into()) < 9;
         loop {
-            let digit = u32::from(self.next()).wrapping_sub(u32::from(b'0'));
+            let digit = self.next().wrapping_sub(b'0'.into());
             if digit > 9 {
                 break;
             }
             number = (number * 10 + digit).min(1000);
-            self.pass();
+            self.reader.at += 1;
         }
-        is_number &= self.reader.at > start;
         if self.has(b'.') {
             is_number &= self.has(b'0');
             while self.has(b'0') {}
         }
         // What follows a member of an object, or blanks.
         let next = self.next();
-        self.fail_unless(is_number && (next <= b',' || next == b'}'), Reason::Type);
+        is_number &= next <= b','.into() || next == b'}'.into();
+        self.fail_unless(is_number, Reason::Type);
         number
     }
 
@@ -209,7 +224,7 @@ impl Store {
     pub(crate) fn truth(&mut self) -> u32 {
         self.blanks();
         let start = self.reader.at;
-        while self.next().is_ascii_lowercase() {
+        while self.next() >= b'a'.into() && self.next() <= b'z'.into() {
             self.reader.at += 1;
         }
         let truth = self.find_word(start, self.reader.at).wrapping_sub(FALSE);
@@ -223,7 +238,7 @@ impl Store {
         let (mut number, mut at, mut same) = (0, start, true);
         for &byte in WORDS.as_bytes() {
             if byte != b'|' {
-                same &= self.byte(at) == byte;
+                same &= self.byte(at) == byte.into();
                 at += 1;
             } else if same && at == end {
                 return number;
@@ -243,9 +258,9 @@ fn more_bytes(character: u32) -> u32 {
 
 /// The value of a hexadecimal digit; more than 16 bits for any other byte.
 #[inline(never)]
-pub(crate) fn hexadecimal(digit: u8) -> u32 {
-    let number = u32::from(digit).wrapping_sub(u32::from(b'0'));
-    let letter = u32::from(digit | b' ').wrapping_sub(u32::from(b'a'));
+pub(crate) fn hexadecimal(digit: u32) -> u32 {
+    let number = digit.wrapping_sub(b'0'.into());
+    let letter = (digit | 0x20).wrapping_sub(b'a'.into());
     if number <= 9 {
         number
     } else if letter < 6 {

@@ -76,15 +76,17 @@ pub(crate) struct Element(u32);
 /// The kinds of elements: objects and lists are known by what opens them.
 pub(crate) const TABLE: u8 = b'{';
 pub(crate) const LIST: u8 = b'[';
-/// Texts, by the set of their characters: where its bits begin, or 1 more if it has all beyond ASCII, too.
-pub(crate) const TOKEN: u8 = 0;
-pub(crate) const PLAIN: u8 = 4;
-pub(crate) const VISIBLE: u8 = 8;
-pub(crate) const CONTENTS: u8 = 9;
+/// Texts, by the kinds of their characters: a bit for each.
+pub(crate) const TOKEN: u8 = 1;
+pub(crate) const PLAIN: u8 = 2;
+pub(crate) const VISIBLE: u8 = 4;
+pub(crate) const BEYOND: u8 = 8;
+pub(crate) const BLANK: u8 = 16;
+const CONTENTS: u8 = VISIBLE | BEYOND | BLANK;
 /// A text of all characters.
-pub(crate) const ANY: u8 = 16;
-pub(crate) const TRUTH: u8 = 17;
-pub(crate) const NUMBER: u8 = 18;
+pub(crate) const ANY: u8 = 32;
+pub(crate) const TRUTH: u8 = 64;
+pub(crate) const NUMBER: u8 = 65;
 
 impl Element {
     const fn new(owner: u32, kind: u8, detail: u32, most: u32) -> Self {

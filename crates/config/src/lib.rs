@@ -40,5 +40,3 @@ pub use text::Text;
 
 /// Pages of memory, of 64 KiB each, that a module with a [`Store`] has. It never grows.
 pub const PAGES: usize = 10;
-/// Bytes of its stack, which only the reader uses.
-pub const STACK: usize = 1024;

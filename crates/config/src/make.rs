@@ -92,7 +92,7 @@ impl Store {
                         self.set_byte(at, self.byte(from));
                         (at, from) = (at + 1, from + 1);
                     }
-                    self.set_byte(at, record.ending());
+                    self.set_byte(at, record.ending().into());
                     at += 1;
                 }
                 place += 1;
@@ -161,8 +161,7 @@ impl Store {
     fn accept_size(&mut self, size: u32) {
         // Size 0 is that of none.
         if size > 0 {
-            let place = field::SIZES + (size >> 5);
-            self.set(place, self.get(place) | 1 << (size & 31));
+            self.set_bit(32 * field::SIZES + size);
         }
     }
 

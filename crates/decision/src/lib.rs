@@ -26,6 +26,7 @@ mod unroll;
 
 mod clients;
 pub mod hash;
+pub mod path;
 mod rule;
 pub mod sha256;
 mod value;
