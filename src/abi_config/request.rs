@@ -4,13 +4,14 @@ use core::slice;
 
 use header_gate_config::{Text, field, flag};
 
-use super::{Asked, EXCEPT_ROOM, MEMORY, clear, delivered, image, lend, store, store_mut, text};
+use super::memory::{Asked, MEMORY, clear, delivered, image, lend, store, store_mut, text};
 use crate::abi_host::{
     HTTP_REQUEST_HEADERS, NOT_FOUND, OK, proxy_get_header_map_value, proxy_increment_metric,
     proxy_remove_header_map_value, proxy_replace_header_map_value, proxy_send_local_response,
 };
 use crate::decide::{Answer, Gate};
 use crate::except::{self, Exemptions, Fields};
+use crate::policy::EXCEPT_ROOM;
 
 /// A request, by the place of its policy.
 pub struct Request {

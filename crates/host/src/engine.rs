@@ -6,7 +6,8 @@ use wasmtime::{
     Val, ValType,
 };
 
-use crate::imports::{self, State};
+use crate::guest::{Guest, State};
+use crate::imports;
 
 /// What a store holds.
 #[derive(Default)]
@@ -55,21 +56,6 @@ impl Compiled {
         store.data_mut().exports = Some((instance, memory));
         Ok(Box::new(store))
     }
-}
-
-/// A virtual machine, from outside or while it calls the host.
-pub trait Guest {
-    /// Whether a function of this name is exported.
-    fn exports(&mut self, name: &str) -> bool;
-    /// Calls an exported function of numbers. Returns its result, 0 if it has none, and `None` if there
-    /// is no such export.
-    fn call(&mut self, name: &str, args: &[u32]) -> Result<Option<u32>>;
-    /// The exported memory.
-    fn memory(&mut self) -> &mut [u8];
-    /// The fuel that is left; 0 if the engine does not count it.
-    fn fuel(&self) -> u64;
-    /// The host's state.
-    fn state(&mut self) -> &mut State;
 }
 
 impl<C: AsContextMut<Data = Data>> Guest for C {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::engine::Guest;
+use crate::guest::Guest;
 use crate::reply::{Place, Reply, Step};
 
 /// The host whose calls a virtual machine gets.

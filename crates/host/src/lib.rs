@@ -10,14 +10,17 @@ pub mod conformance;
 mod engine;
 pub mod gate;
 mod gateway;
+mod guest;
 mod imports;
 mod reply;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::engine::{Compiled, Guest};
+use crate::engine::Compiled;
 pub use crate::gateway::Gateway;
-pub use crate::imports::{Asked, Headers, LocalResponse, Replaced, pairs};
+use crate::guest::Guest;
+pub use crate::guest::{Asked, Headers, LocalResponse, Replaced};
+pub use crate::imports::pairs;
 pub use crate::reply::{INVALID_MEMORY_ACCESS, OK, Place, Reply, Status, Step};
 
 /// `Action::Continue`, what a callback returns for a request that passes.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Policy;
-use crate::check::{field_name, field_value, limit, refuse};
+use crate::terms::{field_name, field_value, limit, refuse};
 
 /// Maximum number of clients: a displacement has 16 bits.
 const CLIENTS_LIMIT: usize = 50_000;

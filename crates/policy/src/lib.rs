@@ -55,6 +55,7 @@ mod check;
 mod clients;
 mod constants;
 mod native;
+mod terms;
 mod warnings;
 
 use std::fmt;
@@ -214,12 +215,12 @@ impl Policy {
         let table: toml::Table = toml::from_str(text).unwrap_or_default();
         for key in ["deny", "except"] {
             if table.get(key).is_some_and(toml::Value::is_array) {
-                return check::refuse(key, "is an array, expected a table");
+                return terms::refuse(key, "is an array, expected a table");
             }
         }
         let clients = table.get("client").and_then(toml::Value::as_array);
         if clients.is_some_and(|clients| clients.iter().any(toml::Value::is_array)) {
-            return check::refuse("client", "has an array, expected tables, `[[client]]`");
+            return terms::refuse("client", "has an array, expected tables, `[[client]]`");
         }
         toml::from_str(text).map_err(|error| locate(text, error)).and_then(Self::normal)
     }
@@ -268,7 +269,7 @@ impl Policy {
     pub fn check_plugin(&self, file: &Path) -> Result<(), Error> {
         let reason = "is not for a plugin, which asks its host for one value and does not see that \
                       there are more; leave it out, or build the native gate (--features native)";
-        let refused = self.repeated.map_or(Ok(()), |_| check::refuse("repeated", reason));
+        let refused = self.repeated.map_or(Ok(()), |_| terms::refuse("repeated", reason));
         refused.map_err(|reason| Error { file: file.to_owned(), reason })
     }
 
