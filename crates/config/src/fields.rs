@@ -122,7 +122,7 @@ impl Field {
                 let mut place = OTHER;
                 while place > 0 {
                     place -= 1;
-                    if HASHES[place as usize % LIST] == hash {
+                    if HASHES.get(place as usize) == Some(&hash) {
                         found = place;
                     }
                 }

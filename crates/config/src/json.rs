@@ -223,12 +223,13 @@ impl Store {
     /// Reads `true` or `false`, as 1 or 0.
     pub(crate) fn truth(&mut self) -> u32 {
         self.blanks();
-        let start = self.reader.at;
-        while self.next() >= b'a'.into() && self.next() <= b'z'.into() {
-            self.reader.at += 1;
+        let truth = u32::from(self.next() == b't'.into());
+        let (start, end) = (self.reader.at, self.reader.at + 5 - truth);
+        let is_truth = self.find_word(start, end) == FALSE + truth;
+        self.fail_unless(is_truth, Reason::Type);
+        if is_truth {
+            self.reader.at = end;
         }
-        let truth = self.find_word(start, self.reader.at).wrapping_sub(FALSE);
-        self.fail_unless(truth <= 1, Reason::Type);
         truth
     }
 

@@ -131,7 +131,7 @@ fn deny(policy: &Policy) -> Result<(), String> {
             Denial::GrpcStatus if grpc_status.is_some() => {
                 return refuse(&key, format!("sets `{name}`, and so does `deny.grpc_status`"));
             }
-            Denial::GrpcStatus if !(1..=16).contains(&value.parse().unwrap_or(0)) => {
+            Denial::GrpcStatus if !(1..=16).any(|status: u8| status.to_string() == *value) => {
                 let reason = "not a gRPC error; use a number from 1 to 16, or remove it";
                 return refuse(&key, format!("sets `{name}` to {value:?}, {reason}"));
             }

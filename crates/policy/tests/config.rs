@@ -82,7 +82,7 @@ fn a_refusal_names_the_place_the_key_and_the_reason() {
         ("{} {}", "3: policy: invalid JSON"),
         ("{1:2}", "1: policy: invalid JSON"),
         (r#"{"secret":true,}"#, "15: policy: invalid JSON"),
-        (r#"{"secret":tru}"#, "13: secret: wrong type"),
+        (r#"{"secret":tru}"#, "10: secret: wrong type"),
         (r#"{"secret":True}"#, "10: secret: wrong type"),
         (r#"{"secret":true "count":true}"#, "15: policy: invalid JSON"),
         (r#"{"secret" true}"#, "10: policy: invalid JSON"),
