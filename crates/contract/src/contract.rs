@@ -92,8 +92,8 @@ pub struct Contract {
     pub count: bool,
     /// Whether it has the callbacks that nginx calls in any case.
     pub nginx: bool,
-    /// Whether it reads its policy from the plugin's configuration. The callback that does so has a stack, and loops over
-    /// what it reads: it is not followed, and may trap. A request is as in any other gate.
+    /// Whether it reads its policy from the plugin's configuration. The callback that does so loops over what it reads: it
+    /// is not followed, and may trap. A request is as in any other gate.
     pub config: bool,
 }
 
@@ -176,7 +176,7 @@ impl Properties {
         exports.extend(constants.iter().map(|constant| (constant.name, constant.kind)));
         let mut found = compare("import", &self.imports, &imports);
         found.extend(compare("export", &self.exports, &exports));
-        found.extend(self.sections(pages, u32::from(config)));
+        found.extend(self.sections(pages));
         found.extend(decision);
         for function in &self.functions {
             for (refused, what) in [
@@ -250,8 +250,8 @@ impl Properties {
         })
     }
 
-    /// What is wrong outside of functions; so many globals may be mutable, such as a stack pointer.
-    fn sections(&self, pages: u64, globals: u32) -> Vec<String> {
+    /// What is wrong outside of functions.
+    fn sections(&self, pages: u64) -> Vec<String> {
         let mut found = Vec::new();
         let expected = Pages { minimum: pages, maximum: Some(pages) };
         match self.memories[..] {
@@ -261,12 +261,7 @@ impl Properties {
         }
         found.extend(self.custom_sections.iter().map(|name| format!("custom section `{name}`")));
         found.extend(self.beyond_mvp.iter().map(|what| format!("not WebAssembly 1.0: {what}")));
-        found.extend(
-            self.mutable_globals
-                .iter()
-                .skip(globals as usize)
-                .map(|index| format!("mutable global {index}")),
-        );
+        found.extend(self.mutable_globals.iter().map(|index| format!("mutable global {index}")));
         for (count, what) in [(self.tables, "tables"), (self.element_segments, "element segments")]
         {
             if count > 0 {
