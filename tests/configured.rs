@@ -66,10 +66,39 @@ fn it_decides_and_answers_as_each_policy_says() {
     }
 }
 
+/// Values near the accepted ones, and others.
+fn values_near(policy: &Policy) -> Vec<Vec<u8>> {
+    let mut values: Vec<Vec<u8>> = ["a", "true", "TRUE", "1", "\u{e9}"].map(Into::into).into();
+    values.extend([vec![b'x'; 256], vec![b'x'; 257], vec![0; 8], b"\xff".to_vec()]);
+    for own in policy.accepted() {
+        let own = own.as_bytes();
+        values.extend([[own, b" "].concat(), own[1..].to_vec(), own.to_ascii_uppercase()]);
+        for at in [0, own.len() - 1] {
+            let mut other = own.to_vec();
+            other[at] ^= 1;
+            values.push(other);
+        }
+    }
+    values.retain(|value| !value.is_empty());
+    values
+}
+
 /// Checks that the gate decides and answers as the policy says, and whom it exempts.
 fn compare(vm: &mut Vm, policy: &Policy) {
     gate::decides(vm, policy).unwrap_or_else(|error| panic!("{error:#}: {policy:?}"));
+    let (header, sizes) = (policy.header.as_str(), policy.sizes());
+    for value in values_near(policy) {
+        let outcome = vm.request_of(&[(header, &value[..])]).unwrap();
+        // A policy that knows the sizes of its values denies one of another size.
+        let fits = sizes.is_empty() || sizes.contains(&value.len());
+        let passes = fits && policy.accepts(&value) || !policy.enforce;
+        assert_eq!(outcome.passes(), passes, "{}: {policy:?}", value.escape_ascii());
+    }
     let except = &policy.except;
+    let preflight = [("access-control-request-method", &b"GET"[..]), ("origin", b"https://a.b")];
+    let outcome = vm.request_of(&[&[(":method", &b"OPTIONS"[..])], &preflight[..]].concat());
+    let exempt = except.preflight || except.methods.iter().any(|own| own == "OPTIONS");
+    assert_eq!(outcome.unwrap().passes(), exempt || !policy.enforce, "{policy:?}");
     for method in ["GET", "OPTIONS", "HEAD", "TRACE", "head", ""] {
         for path in ["/", "/healthz", "/healthz/", "/a", "/a/b", "/.well-known/acme-challenge/x"] {
             let matches = |own: &String| match own.strip_suffix('*') {
@@ -228,6 +257,13 @@ fn each_root_context_is_decided_by_its_own_policy() {
         let outcome = vm.headers(*context, Reply::honest(Some(value.as_bytes()))).unwrap();
         assert!(outcome.passes(), "{n}");
     }
+    // Every other one ends, and one is configured again: the rest keep their own.
+    roots.iter().skip(1).step_by(2).for_each(|root| vm.close_root(*root));
+    assert!(vm.configure(roots[2], small("v2", 402).as_bytes()).unwrap());
+    for (n, root) in (0..).zip(&roots).step_by(2) {
+        check(&mut vm, *root, n);
+    }
+    assert_eq!(denied(&mut vm, u32::MAX, Some(b"v0")), 503);
     // A request of which nobody said whose it is.
     let outcome = vm.headers(999_999, Reply::honest(Some(b"v0"))).unwrap();
     assert!(!outcome.passes());

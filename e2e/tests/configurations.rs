@@ -28,20 +28,23 @@ struct Configuration {
     requests: Vec<Request>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Request {
+    #[serde(default)]
     method: String,
+    #[serde(default)]
     path: String,
+    #[serde(default)]
     headers: BTreeMap<String, String>,
     answer: Expected,
+    #[serde(default)]
     has: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Expected {
-    #[default]
     Gate,
     Upstream,
     None,
@@ -105,6 +108,7 @@ fn the_configurations_hold_in_the_oldest_and_the_newest_envoy() {
     let table: BTreeMap<String, Vec<Configuration>> =
         toml::from_str(include_str!("configurations.toml")).unwrap();
     let rows = &table["configuration"];
+    assert_eq!(table.len(), 1);
     let listeners: Vec<_> = rows.iter().map(Configuration::listener).collect();
     for version in [OLDEST, NEWEST] {
         let envoy = start(version, &config(&listeners), 2).unwrap();

@@ -24,10 +24,13 @@ struct Case {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 struct Request {
+    #[serde(default)]
     method: String,
+    #[serde(default)]
     path: String,
+    #[serde(default)]
     headers: BTreeMap<String, String>,
     answer: Answer,
     seen: Option<String>,

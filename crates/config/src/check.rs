@@ -58,7 +58,7 @@ impl Store {
         let mut ending = WHOLE;
         if number == PATH {
             let size = self.get(field::PATHS_SIZE) + text.size();
-            if self.byte(text.end() - 1) == b'*'.into() {
+            if text.size() > 0 && self.byte(text.end() - 1) == b'*'.into() {
                 ending = PREFIX;
                 text = Text::new(text.at(), text.size() - 1);
             }
@@ -138,12 +138,15 @@ impl Store {
 
     /// Fails unless it is an error of gRPC: 1 to 16.
     fn check_grpc_status(&mut self, text: Text) {
-        let behind = self.reader.at;
-        self.reader.at = text.at();
-        let is_error = self.number().wrapping_sub(1) < 16;
-        let is_whole = self.reader.at == text.end() && text.size() <= 2;
-        self.reader.at = behind;
-        self.fail_unless(is_error && is_whole, Reason::Range);
+        let (mut number, mut at) = (0_u32, text.at());
+        let mut holds = text.size() <= 2 && self.byte(at) != b'0'.into();
+        while at < text.end() {
+            let digit = self.byte(at).wrapping_sub(b'0'.into());
+            holds &= digit <= 9;
+            number = (number * 10).wrapping_add(digit) & 0xff;
+            at += 1;
+        }
+        self.fail_unless(holds && number.wrapping_sub(1) < 16, Reason::Range);
     }
 
     /// Reads a digest: makes bytes of its digits, in their place, and returns the value of an item.

@@ -207,7 +207,7 @@ impl Store {
                 break;
             }
             number = (number * 10 + digit).min(1000);
-            self.reader.at += 1;
+            self.pass();
         }
         if self.has(b'.') {
             is_number &= self.has(b'0');

@@ -1,4 +1,5 @@
-//! The rule: whether the value that a host delivered is an accepted one. Pure and safe; it knows no host.
+//! The rule: whether the value that a host delivered is an accepted one, and whether a path is plain ([`path`]). Pure and
+//! safe; it knows no host.
 //!
 //! A value is compared as an image ([`Value`]): its bytes, zero padding, its size. There are three rules, with the
 //! same methods; the policy decides which one a gate has:

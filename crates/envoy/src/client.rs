@@ -329,6 +329,17 @@ mod tests {
     }
 
     #[test]
+    fn values_are_sent_and_received_as_they_are() {
+        let head = b"HTTP/1.1 200 OK\r\nA: \xff\r\ncontent-length: 2\r\n\r\nhi";
+        let (mut connection, server) = server(*head);
+        let response = connection.send("GET", "/a?b", &[(b"x", b" \xff ")], b"").unwrap();
+        assert_eq!((response.status, &response.body[..]), (200, &b"hi"[..]));
+        assert!(response.has("A", b"\xff"));
+        let expected = b"GET /a?b HTTP/1.1\r\nhost: 127.0.0.1\r\nx:  \xff \r\n\r\n";
+        assert_eq!(server.join().unwrap().1, expected);
+    }
+
+    #[test]
     fn neither_an_unwanted_body_nor_an_endless_answer_is_waited_for() {
         let (closed, late) = (Closed.to_string(), "no whole answer in time".to_owned());
         // The server stays silent after these, and does not close.

@@ -255,3 +255,32 @@ impl<'a> Answers<'a> {
         format!("curl http://127.0.0.1:{gate}{path} -H {field}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_value_is_never_printed() {
+        let policy = |secret: bool| Policy {
+            secret,
+            ..Policy::parse(
+                "header = 'key'\nvalues = ['hidden']\ndeny.status = 401\n",
+                Path::new(""),
+            )
+            .unwrap()
+        };
+        let response = Response { status: 401, headers: Vec::new(), body: Vec::new() };
+        for (policy, value) in [(policy(true), "A_SECRET_VALUE"), (policy(false), "hidden")] {
+            let (denied, passed) = (response.clone(), response.clone());
+            let answers = Answers { policy: &policy, gate: 1, denied, passed };
+            let mut out = Vec::new();
+            answers.show(&mut out).unwrap();
+            answers.suggest(2, &mut out).unwrap();
+            let error = answers.check().unwrap_err();
+            let text = format!("{}{error}", String::from_utf8(out).unwrap());
+            assert_eq!(text.matches(&format!(": {value}\"")).count(), 3, "{text}");
+            assert_ne!(text.contains("hidden"), policy.secret, "{text}");
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
@@ -63,6 +63,7 @@ pub fn read(file: &Path) -> Result<Vec<Case>> {
     let text = fs::read_to_string(file).with_context(place)?;
     let mut table: BTreeMap<String, Vec<Case>> = toml::from_str(&text).with_context(place)?;
     let mut cases = table.remove("case").with_context(place)?;
+    ensure!(table.is_empty(), "{}: other tables than [[case]]", place());
     for case in &mut cases {
         case.headers.iter_mut().for_each(|(_, value)| *value = value.repeat(case.repeat));
     }

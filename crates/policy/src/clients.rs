@@ -275,6 +275,11 @@ fn checked(key: &str, value: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use header_gate_decision::sha256::SCRATCH;
+    use header_gate_decision::{Clients, Digests, Value};
+
     use super::*;
 
     #[test]
@@ -289,5 +294,85 @@ mod tests {
                 assert_eq!(slot(hash, displacement, n), at, "{n}");
             }
         }
+    }
+
+    const VALUES: [&str; 5] = ["a", "nine byte", "9 letters", "a longer one", "another one!"];
+
+    /// The policy with these values, the first of them as a digest if `hashed`; with or without its size.
+    fn policy(hashed: bool, sized: bool) -> Policy {
+        let client = |(n, value): (usize, &&str)| {
+            let size = if sized { format!("size = {}\n", value.len()) } else { String::new() };
+            let known = match hashed && n == 0 {
+                true => format!("sha256 = \"{:X}\"\n{size}", Sha256::digest(value)),
+                false => format!("value = \"{value}\"\n"),
+            };
+            format!("[[client]]\nid = \"{n}\"\n{known}")
+        };
+        let clients: String = VALUES.iter().enumerate().map(client).collect();
+        let text = format!("header = \"a\"\n{clients}[deny]\nstatus = 403");
+        Policy::parse(&text, Path::new("policy.toml")).unwrap()
+    }
+
+    /// The rule that the constants of the policy make.
+    fn clients<const WORDS: usize, const SIZES: usize>(
+        policy: &Policy,
+    ) -> (Clients<WORDS, 5, 3, SIZES>, Vec<usize>) {
+        let table = policy.table().unwrap();
+        let keys: Vec<[u64; WORDS]> =
+            table.keys.into_iter().map(|key| key.try_into().unwrap()).collect();
+        let sizes: Vec<u32> = policy.sizes().into_iter().map(|size| size as u32).collect();
+        let rule = Clients {
+            seed: table.seed,
+            displacements: table.displacements.try_into().unwrap(),
+            keys: keys.try_into().unwrap(),
+            sizes: sizes.try_into().unwrap(),
+        };
+        (rule, table.clients)
+    }
+
+    /// Checks that `find` knows each value and nothing near it.
+    fn check(find: impl Fn(&str) -> Option<usize>, clients: &[usize]) {
+        for (client, value) in VALUES.iter().enumerate() {
+            assert_eq!(clients[find(value).unwrap()], client, "{value}");
+            let (longer, shorter) = (format!("{value}x"), &value[1..]);
+            let other = value.replace(|c: char| c.is_ascii_lowercase(), "x");
+            for bad in [&longer, shorter, &other, &value.to_ascii_uppercase()] {
+                assert_eq!(find(bad), None, "{bad}");
+            }
+        }
+        assert_eq!(find(""), None);
+    }
+
+    #[test]
+    fn a_table_finds_each_client_and_nobody_else() {
+        let policy = policy(false, false);
+        let (rule, slots) = clients::<2, 3>(&policy);
+        check(|value| rule.find(&Value::of(value.as_bytes()), &mut [0; 0]), &slots);
+        let sizes: Vec<_> = (0..300).filter(|&size| rule.accepts_size(size)).collect();
+        assert_eq!(sizes, [1, 9, 12]);
+        assert!(!rule.accepts_size(usize::MAX));
+    }
+
+    #[test]
+    fn digests_find_each_client_and_nobody_else() {
+        let known = policy(true, true);
+        let (rule, slots) = clients::<4, 3>(&known);
+        let rule = Digests { clients: rule, longest: known.longest() as u32 };
+        let find = |value: &str| rule.find(&Value::<2>::of(value.as_bytes()), &mut [7; SCRATCH]);
+        check(find, &slots);
+        let sizes: Vec<_> = (0..300).filter(|&size| rule.accepts_size(size)).collect();
+        assert_eq!((sizes, known.longest()), (vec![1, 9, 12], 12));
+        // The digest is right, and the policy says that the value has another size.
+        let other = Clients { sizes: [1, 8, 12], ..rule.clients };
+        let rule = Digests { clients: other, ..rule };
+        assert_eq!(rule.find(&Value::<2>::of(b"nine byte"), &mut [7; SCRATCH]), None);
+
+        let unknown = policy(true, false);
+        let (rule, slots) = clients::<4, 0>(&unknown);
+        let rule = Digests { clients: rule, longest: unknown.longest() as u32 };
+        let find = |value: &str| rule.find(&Value::<33>::of(value.as_bytes()), &mut [7; SCRATCH]);
+        check(find, &slots);
+        let sizes: Vec<_> = (0..300).filter(|&size| rule.accepts_size(size)).collect();
+        assert!(sizes.iter().copied().eq(1..=256) && !rule.accepts_size(usize::MAX));
     }
 }

@@ -105,6 +105,11 @@ fn a_refusal_names_the_place_the_key_and_the_reason() {
         (&deny(r#"{"status":-403}"#), "51: deny.status: wrong type"),
         (&deny(r#"{"status":4294967699}"#), "61: deny.status: out of range"),
         (&deny(r#"{"status":199}"#), "54: deny.status: out of range"),
+        (r#"{"except":{"paths":[*"#, "20: except.paths: wrong type"),
+        (
+            &deny(r#"{"status":403,"headers":[["grpc-status","07"]]}"#),
+            "85: deny.headers: out of range",
+        ),
         (&deny(r#"{"status":403,"headers":[["a"]]}"#), "71: deny.headers: wrong type"),
         (&deny(r#"{"status":403,"headers":[["a","b","c"]]}"#), "75: deny.headers: wrong type"),
     ] {
