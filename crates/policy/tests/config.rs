@@ -1,4 +1,4 @@
-//! The reader of configurations; `tests/configured.rs` compares it with the reader of files, as a finished module.
+//! The reader of configurations; `tests/readers.rs` compares it with the reader of files, as a finished module.
 
 use gate::{Gate, ROOT};
 use header_gate_config::{NONE, field, limits};
