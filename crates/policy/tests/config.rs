@@ -1,9 +1,276 @@
-//! The reader of configurations; `tests/configured.rs` compares it with the reader of files, as a finished module.
+//! The reader of configurations, compared with the reader of files. `tests/configured.rs` does the same with the finished
+//! module.
 
+use std::path::Path;
+
+use cases::Case;
 use gate::{Gate, ROOT};
-use header_gate_config::{NONE, field, limits};
+use header_gate_config::{BYTES, NONE, ROOTS, field, flag, limits};
+use header_gate_policy::{Client, Policy};
+use serde_json::Value;
 
+mod cases;
 mod gate;
+
+/// Checks that a gate holds what a policy says.
+fn holds(gate: &mut Gate, root: u32, policy: &Policy) {
+    let (base, deny) = (gate.0.base(root), &policy.deny);
+    let mut headers = (deny.headers.len() as u32).to_le_bytes().to_vec();
+    let all = deny.headers.iter().flat_map(|(name, value)| [name, value]);
+    headers.extend(all.clone().flat_map(|text| (text.len() as u32).to_le_bytes()));
+    headers.extend(all.flat_map(|text| text.bytes().chain([0])));
+    for (text, expected) in [
+        (field::HEADER, policy.header.as_bytes()),
+        (field::CLIENT_HEADER, policy.client_header.as_deref().unwrap_or_default().as_bytes()),
+        (field::BODY, deny.body.as_bytes()),
+        (field::DETAILS, deny.details.as_bytes()),
+        (field::MISSING_DETAILS, deny.missing_details.as_deref().unwrap_or_default().as_bytes()),
+        (field::HEADERS, &headers),
+    ] {
+        assert_eq!(gate.text(root, text), expected, "{text}: {policy:?}");
+    }
+    for (number, expected) in [
+        (field::STATUS, deny.status.into()),
+        (field::GRPC_STATUS, deny.grpc_status.map_or(u32::MAX, u32::from)),
+        (flag::REMOVE, policy.remove.into()),
+        (flag::COUNT, policy.count.into()),
+        (flag::ENFORCE, policy.enforce.into()),
+        (flag::PREFLIGHT, policy.except.preflight.into()),
+    ] {
+        assert_eq!(gate.0.field(base, number), expected, "{number}: {policy:?}");
+        assert_eq!(gate.0.is(base, number), expected != 0);
+    }
+    assert_eq!(gate.0.is(base, flag::MISSING_DETAILS), deny.missing_details.is_some());
+    let values = policy.values.iter().map(|value| (value, ""));
+    let clients =
+        policy.client.iter().filter_map(|Client { id, value, .. }| Some((value.as_ref()?, &**id)));
+    for (value, id) in values.chain(clients) {
+        assert_eq!(gate.find(root, value.as_bytes()).as_deref(), Some(id.as_bytes()), "{value}");
+        for near in [&value[1..], &format!("{value}x"), &format!("{value}\0"), &format!("x{value}")]
+        {
+            assert_eq!(gate.find(root, near.as_bytes()), None, "{near}");
+        }
+    }
+    for (list, all) in
+        [(field::METHODS, &policy.except.methods), (field::PATHS, &policy.except.paths)]
+    {
+        let is_own = |own: &String, text: &str| match own.strip_suffix('*') {
+            Some(start) => text.starts_with(start),
+            None => own == text,
+        };
+        for own in all {
+            let own = own.trim_end_matches('*');
+            for text in
+                [own, &own[1..], &own[..own.len() - 1], &format!("{own}/a"), &format!("a{own}")]
+            {
+                // A request's text has no more room.
+                let Some(room) = gate.0.text.get_mut(..text.len()) else { continue };
+                room.copy_from_slice(text.as_bytes());
+                let found = gate.0.is_listed(base, list, text.len() as u32);
+                let expected = all.iter().any(|own| is_own(own, text));
+                assert_eq!(found, expected, "{text}: {policy:?}");
+            }
+        }
+        // Each is followed by what ends it.
+        let sizes = all.iter().map(|own| own.trim_end_matches('*').len() + 1);
+        assert_eq!(gate.text(root, list).len(), sizes.sum::<usize>());
+    }
+}
+
+#[test]
+fn it_accepts_and_refuses_what_the_reader_of_files_does() {
+    let all = cases::read();
+    let cases = all.refused.iter().chain(&all.warned).chain(&all.fine);
+    let mut gate = Gate::new();
+    let (mut accepted, mut refused) = (0, 0);
+    for (text, line) in cases.flat_map(Case::texts) {
+        // What is no TOML has no JSON either.
+        let Ok(value) = toml::from_str::<Value>(&text) else { continue };
+        let taken = gate.take(&value.to_string());
+        match Policy::parse(&text, Path::new("my.toml")) {
+            Ok(policy) => {
+                assert_eq!(taken, Ok(()), "{line}: {value}");
+                holds(&mut gate, ROOT, &policy);
+                accepted += 1;
+            }
+            Err(_) => {
+                assert!(taken.is_err(), "{line}: {value}");
+                refused += 1;
+            }
+        }
+        gate.0.retain(|_| true);
+    }
+    assert!(accepted > 60 && refused > 130, "{accepted} and {refused}");
+}
+
+/// The first size is the last that both readers take; the reason is why the next one is refused.
+#[test]
+fn both_readers_have_the_same_limits() {
+    let policy = |more: &str| format!(r#"{{"header":"a",{more},"deny":{{"status":403}}}}"#);
+    let values = |count: usize, size: usize| {
+        let value = |n| format!("\"{n:0size$}\"");
+        policy(&format!("\"values\":[{}]", (0..count).map(value).collect::<Vec<_>>().join(",")))
+    };
+    let client = |more: &str| policy(&format!(r#""client":[{{"id":"a","value":"b"}},{{{more}}}]"#));
+    let except = |key: &str, texts: &[String]| {
+        policy(&format!(r#""values":["b"],"except":{{"{key}":["{}"]}}"#, texts.join("\",\"")))
+    };
+    let deny =
+        |more: &str| format!(r#"{{"header":"a","values":["b"],"deny":{{"status":403,{more}}}}}"#);
+    let of = |text: &str, size: usize| text.repeat(size);
+    let numbers =
+        |start: &str, count| (0..count).map(|n| format!("{start}{n}")).collect::<Vec<_>>();
+    type Make<'a> = &'a dyn Fn(usize) -> String;
+    let cases: [(usize, Make, &str); 18] = [
+        (
+            limits::NAME,
+            &|n| values(1, 1).replace(r#":"a""#, &format!(r#":"{}""#, of("a", n))),
+            "header: too long",
+        ),
+        (
+            limits::NAME,
+            &|n| {
+                client(r#""id":"b","value":"c""#)
+                    .replace(r#""deny""#, &format!(r#""client_header":"{}","deny""#, of("b", n)))
+            },
+            "client_header: too long",
+        ),
+        (limits::VALUES_SIZE, &|n| values(1, n), "values: too long"),
+        (limits::VALUES_SIZE / 8, &|n| values(8, n), "values: too long"),
+        (limits::VALUES, &|n| values(n, 16), "values: too many items"),
+        (
+            limits::CLIENT_VALUE,
+            &|n| client(&format!(r#""id":"b","value":"{}""#, of("c", n))),
+            "client.value: too long",
+        ),
+        (
+            limits::CLIENT_VALUE,
+            &|n| client(&format!(r#""id":"b","sha256":"{}","size":{n}"#, of("c", 64))),
+            "client.size: out of range",
+        ),
+        (
+            limits::ID,
+            &|n| client(&format!(r#""id":"{}","value":"c""#, of("c", n))),
+            "client.id: too long",
+        ),
+        (limits::METHOD, &|n| except("methods", &[of("A", n)]), "except.methods: too long"),
+        (
+            limits::EXCEPT,
+            &|n| except("methods", &numbers("A", n)),
+            "except.methods: too many items",
+        ),
+        (limits::EXCEPT, &|n| except("paths", &numbers("/", n)), "except.paths: too many items"),
+        (
+            limits::PATHS - 1,
+            &|n| except("paths", &[format!("/{}", of("a", n))]),
+            "except.paths: too long",
+        ),
+        (
+            limits::PATHS - 8,
+            &|n| except("paths", &["/abc/*".into(), format!("/{}", of("a", n + 1))]),
+            "except.paths: too long",
+        ),
+        (limits::BODY, &|n| deny(&format!(r#""body":"{}""#, of("a", n))), "deny.body: too long"),
+        (
+            limits::NAME,
+            &|n| deny(&format!(r#""details":"{}""#, of("a", n))),
+            "deny.details: too long",
+        ),
+        (
+            limits::NAME,
+            &|n| deny(&format!(r#""missing_details":"{}""#, of("a", n))),
+            "deny.missing_details: too long",
+        ),
+        (
+            limits::NAME,
+            &|n| deny(&format!(r#""headers":[["{}","b"]]"#, of("a", n))),
+            "deny.headers: too long",
+        ),
+        (
+            limits::HEADERS - 15,
+            &|n| deny(&format!(r#""headers":[["a","{}"]]"#, of("b", n))),
+            "deny.headers: too long",
+        ),
+    ];
+    for (size, make, reason) in cases {
+        let mut gate = Gate::new();
+        let (last, next) = (make(size), make(size + 1));
+        let read = |text: &str| Policy::of(serde_json::from_str::<Value>(text).unwrap());
+        let policy = read(&last).unwrap_or_else(|error| panic!("{error}: {reason}"));
+        assert_eq!(gate.take(&last), Ok(()), "{last}");
+        holds(&mut gate, ROOT, &policy);
+        let line = gate.take(&next).unwrap_err();
+        assert!(line.ends_with(&format!(": {reason}")), "{line}, and not {reason}");
+        assert!(read(&next).is_err(), "{reason}");
+    }
+}
+
+#[test]
+fn each_root_context_keeps_its_policy() {
+    let text = |n: u32| {
+        format!(
+            r#"{{"header":"h{n}","values":["{n:0size$}"],"except":{{"methods":["M{n}"]}},"deny":{{"status":{}}}}}"#,
+            400 + n,
+            size = 1 + 30 * n as usize
+        )
+    };
+    let policy = |n| Policy::of(serde_json::from_str::<Value>(&text(n)).unwrap()).unwrap();
+    let mut gate = Gate::new();
+    let roots = ROOTS as u32;
+    for n in 0..roots {
+        assert_eq!(gate.configure(n, text(n).as_bytes()), Ok(()));
+    }
+    let line = gate.configure(roots, text(1).as_bytes()).unwrap_err();
+    assert!(line.ends_with("refused at byte 0: policy: no room"), "{line}");
+    // Every third one ends; then others take their place.
+    gate.0.retain(|root| root % 3 > 0);
+    for n in 0..roots {
+        if n % 3 > 0 {
+            holds(&mut gate, n, &policy(n));
+        } else {
+            assert_eq!(gate.0.base(n), NONE);
+        }
+    }
+    // A root context may be configured again: what it had is nobody's.
+    for n in [1, 0, 2, 0] {
+        assert_eq!(gate.configure(n, text(n + 5).as_bytes()), Ok(()));
+    }
+    let before = gate.0.policies().len();
+    gate.0.retain(|_| true);
+    assert!(gate.0.policies().len() < before);
+    for n in 0..roots {
+        match n {
+            0..3 => holds(&mut gate, n, &policy(n + 5)),
+            _ if n % 3 > 0 => holds(&mut gate, n, &policy(n)),
+            _ => assert_eq!(gate.0.base(n), NONE),
+        }
+    }
+    gate.0.retain(|_| false);
+    assert_eq!((gate.0.policies().len(), gate.0.base(1), gate.0.base(NONE)), (0, NONE, NONE));
+    // Nobody has the root context of none.
+    assert_eq!(gate.configure(NONE, text(1).as_bytes()), Ok(()));
+    assert_eq!(gate.0.base(NONE), NONE);
+}
+
+#[test]
+fn policies_fill_the_memory_and_no_more() {
+    let body = format!(r#"{{"status":403,"body":"{}"}}"#, "b".repeat(limits::BODY));
+    let text = format!(r#"{{"header":"a","values":["c"],"deny":{body}}}"#);
+    let mut gate = Gate::new();
+    let taken = (0..).find(|n| match gate.configure(*n, text.as_bytes()) {
+        Ok(()) => false,
+        Err(line) => {
+            assert!(line.ends_with(": policy: no room"), "{line}");
+            true
+        }
+    });
+    let taken = taken.unwrap();
+    assert_eq!(taken as usize, BYTES / (gate.0.policies().len() / taken as usize));
+    for n in 0..taken {
+        assert_eq!(gate.text(n, field::BODY).len(), limits::BODY);
+        assert_eq!(gate.find(n, b"c"), Some(Vec::new()));
+    }
+}
 
 fn clients(count: usize, size: usize) -> String {
     let client = |n| format!(r#"{{"id":"c{n}","value":"{n:0size$}"}}"#);
