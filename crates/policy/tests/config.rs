@@ -343,6 +343,7 @@ fn a_refusal_names_the_place_the_key_and_the_reason() {
         ("", "0: policy: missing"),
         ("null", "0: policy: wrong type"),
         ("[]", "0: policy: wrong type"),
+        ("@", "0: policy: wrong type"),
         (&deep, "0: policy: wrong type"),
         ("\u{feff}{}", "0: policy: wrong type"),
         ("{}", "2: header: missing"),
