@@ -46,8 +46,16 @@ fn holds(gate: &mut Gate, root: u32, policy: &Policy) {
         policy.client.iter().filter_map(|Client { id, value, .. }| Some((value.as_ref()?, &**id)));
     for (value, id) in values.chain(clients) {
         assert_eq!(gate.find(root, value.as_bytes()).as_deref(), Some(id.as_bytes()), "{value}");
-        for near in [&value[1..], &format!("{value}x"), &format!("{value}\0"), &format!("x{value}")]
-        {
+        let (start, end) = (&value[1..], &value[..value.len() - 1]);
+        for near in [
+            start,
+            end,
+            &format!("~{start}"),
+            &format!("{end}~"),
+            &format!("x{value}"),
+            &format!("{value}x"),
+            &format!("{value}\0"),
+        ] {
             assert_eq!(gate.find(root, near.as_bytes()), None, "{near}");
         }
     }
@@ -316,6 +324,28 @@ fn a_configuration_is_cleared_of_its_values() {
         let windows = gate.0.bytes.windows(tail.len());
         assert_eq!(windows.filter(|bytes| bytes == tail).count(), left, "{text}");
         assert_eq!(gate.find(ROOT, b"a secret-token"), Some(b"a".to_vec()));
+    }
+}
+
+#[test]
+fn a_digest_is_that_of_a_value_with_its_size_or_with_any() {
+    // That of "v".
+    let sha256 = "4C94485E0C21AE6C41CE1DFE7B6BFACEEA5AB68E40A2476F50208E526F506080";
+    for (size, sizes) in [("", 1..=256), (r#","size":1"#, 1..=2), (r#","size":3"#, 2..=3)] {
+        for (sha256, is_own) in [(sha256.to_owned(), true), ("0".repeat(64), false)] {
+            let mut gate = Gate::new();
+            let clients =
+                format!(r#"{{"id":"a","sha256":"{sha256}"{size}}},{{"id":"b","value":"vv"}}"#);
+            let text = format!(r#"{{"header":"a","client":[{clients}],"deny":{{"status":403}}}}"#);
+            assert_eq!(gate.take(&text), Ok(()));
+            let base = gate.0.base(ROOT);
+            let accepted: Vec<_> = (0..5000).filter(|n| gate.0.accepts_size(base, *n)).collect();
+            assert_eq!(accepted, sizes.clone().collect::<Vec<_>>());
+            let found = gate.find(ROOT, b"v");
+            assert_eq!(found.is_some(), sizes.contains(&1) && is_own);
+            assert_eq!(gate.find(ROOT, b"vv"), Some(b"b".to_vec()));
+            assert_eq!(gate.find(ROOT, b"w"), None);
+        }
     }
 }
 
