@@ -94,7 +94,9 @@ fn it_accepts_and_refuses_what_the_reader_of_files_does() {
     for (text, line) in cases.flat_map(Case::texts) {
         // What is no TOML has no JSON either.
         let Ok(value) = toml::from_str::<Value>(&text) else { continue };
+        let blanks = gate.take(&format!("\r\n{value:#}\t ").replace('\n', "\r\n\t "));
         let taken = gate.take(&value.to_string());
+        assert_eq!(taken.is_ok(), blanks.is_ok(), "{line}: {value}");
         match Policy::parse(&text, Path::new("my.toml")) {
             Ok(policy) => {
                 assert_eq!(taken, Ok(()), "{line}: {value}");
@@ -382,6 +384,8 @@ fn a_refusal_names_the_place_the_key_and_the_reason() {
         (r#"{"secret":true,}"#, "15: policy: invalid JSON"),
         (r#"{"secret":tru}"#, "13: secret: wrong type"),
         (r#"{"secret":True}"#, "10: secret: wrong type"),
+        (r#"{"secret":truez}"#, "15: secret: wrong type"),
+        (r#"{"secret":policy}"#, "16: secret: wrong type"),
         (r#"{"secret":true "count":true}"#, "15: policy: invalid JSON"),
         (r#"{"secret" true}"#, "10: policy: invalid JSON"),
         (r#"{"secret":true,"secret":true}"#, "23: policy: duplicate"),
@@ -408,6 +412,62 @@ fn a_refusal_names_the_place_the_key_and_the_reason() {
     ] {
         let line = refused(text.as_bytes());
         assert!(line.ends_with(&format!(" refused at byte {expected}")), "{line}: {text}");
+    }
+}
+
+#[test]
+fn numbers_are_those_of_json() {
+    for number in [
+        "200",
+        "599",
+        " 403",
+        "403.0",
+        "403.00 ",
+        "403\t",
+        "403\r\n",
+        "403.",
+        "403.01",
+        "403.10",
+        "0403",
+        "403a",
+        "403/",
+        "403-",
+        "403:",
+        "403~",
+        "403|",
+        "403.0.0",
+        "403!",
+        "403\"",
+        "403 3",
+        ".0",
+        "",
+        "9999999999403",
+        "1403",
+        "/03",
+    ] {
+        let text = format!(r#"{{"header":"a","values":["b"],"deny":{{"status":{number}}}}}"#);
+        let whole = serde_json::from_str::<Value>(&text).ok();
+        let whole = whole.and_then(|whole| whole["deny"]["status"].as_f64());
+        let whole = whole.filter(|whole| whole.fract() == 0.0 && (200.0..600.0).contains(whole));
+        let mut gate = Gate::new();
+        assert_eq!(gate.take(&text).is_ok(), whole.is_some(), "{text}");
+        if let Some(whole) = whole {
+            let base = gate.0.base(ROOT);
+            assert_eq!(f64::from(gate.0.field(base, field::STATUS)), whole, "{text}");
+        }
+    }
+}
+
+#[test]
+fn the_largest_configuration_is_taken() {
+    let good = String::from_utf8(with(br#""a""#)).unwrap();
+    for (size, expected) in [(limits::TEXT, None), (limits::TEXT + 1, Some(": policy: too long"))] {
+        let mut gate = Gate::new();
+        let text = format!("{good}{}", " ".repeat(size - good.len()));
+        let line = gate.take(&text).err();
+        assert!(
+            line.as_deref().map_or(expected.is_none(), |line| line.ends_with(expected.unwrap()))
+        );
     }
 }
 
