@@ -56,9 +56,16 @@ fn holds(gate: &mut Gate, root: u32, policy: &Policy) {
             &format!("{value}x"),
             &format!("{value}\0"),
         ] {
-            assert_eq!(gate.find(root, near.as_bytes()), None, "{near}");
+            let is_other = policy.values.iter().any(|own| own == near);
+            assert_eq!(gate.find(root, near.as_bytes()).is_some(), is_other, "{near}");
         }
     }
+    exempts(gate, root, policy);
+}
+
+/// Checks whom a gate exempts.
+fn exempts(gate: &mut Gate, root: u32, policy: &Policy) {
+    let base = gate.0.base(root);
     for (list, all) in
         [(field::METHODS, &policy.except.methods), (field::PATHS, &policy.except.paths)]
     {
@@ -113,98 +120,58 @@ fn it_accepts_and_refuses_what_the_reader_of_files_does() {
     assert!(accepted > 60 && refused > 130, "{accepted} and {refused}");
 }
 
-/// The first size is the last that both readers take; the reason is why the next one is refused.
+/// A text with so many bytes in place of `@`, items in place of `"%"` or `"/%"`, or with the number itself in place of `$`.
+fn sized(text: &str, size: usize) -> String {
+    let items = |start: &str| {
+        let items: Vec<_> = (0..size).map(|n| format!("\"{start}{n}\"")).collect();
+        items.join(",")
+    };
+    text.replace('@', &"a".repeat(size))
+        .replace("\"%\"", &items(""))
+        .replace("\"/%\"", &items("/"))
+        .replace('$', &size.to_string())
+}
+
+/// The size is the last that both readers take; the reason is why the next one is refused.
 #[test]
 fn both_readers_have_the_same_limits() {
-    let policy = |more: &str| format!(r#"{{"header":"a",{more},"deny":{{"status":403}}}}"#);
-    let values = |count: usize, size: usize| {
-        let value = |n| format!("\"{n:0size$}\"");
-        policy(&format!("\"values\":[{}]", (0..count).map(value).collect::<Vec<_>>().join(",")))
-    };
-    let client = |more: &str| policy(&format!(r#""client":[{{"id":"a","value":"b"}},{{{more}}}]"#));
-    let except = |key: &str, texts: &[String]| {
-        policy(&format!(r#""values":["b"],"except":{{"{key}":["{}"]}}"#, texts.join("\",\"")))
-    };
-    let deny =
-        |more: &str| format!(r#"{{"header":"a","values":["b"],"deny":{{"status":403,{more}}}}}"#);
-    let of = |text: &str, size: usize| text.repeat(size);
-    let numbers =
-        |start: &str, count| (0..count).map(|n| format!("{start}{n}")).collect::<Vec<_>>();
-    type Make<'a> = &'a dyn Fn(usize) -> String;
-    let cases: [(usize, Make, &str); 18] = [
+    let policy = |more| format!(r#"{{"header":"a",{more},"deny":{{"status":403}}}}"#);
+    let own = r#"{"id":"b","value":"b"}"#;
+    let client = |more: &str| policy(format!(r#""client":[{own},{{{more}}}]"#));
+    let values = |more: &str| policy(format!(r#""values":[{more}]"#));
+    let except = |more| policy(format!(r#""values":["b"],"except":{{{more}}}"#));
+    let deny = |more| format!(r#"{{"header":"a","values":["b"],"deny":{{"status":403,{more}}}}}"#);
+    let digest = "c".repeat(64);
+    let each = r#""1@","2@","3@","4@","5@","6@","7@","8@""#;
+    for (size, text, reason) in [
+        (limits::NAME, values(r#""b""#).replace(r#":"a""#, r#":"@""#), "header: too long"),
         (
             limits::NAME,
-            &|n| values(1, 1).replace(r#":"a""#, &format!(r#":"{}""#, of("a", n))),
-            "header: too long",
-        ),
-        (
-            limits::NAME,
-            &|n| {
-                client(r#""id":"b","value":"c""#)
-                    .replace(r#""deny""#, &format!(r#""client_header":"{}","deny""#, of("b", n)))
-            },
+            policy(format!(r#""client":[{own}],"client_header":"@""#)),
             "client_header: too long",
         ),
-        (limits::VALUES_SIZE, &|n| values(1, n), "values: too long"),
-        (limits::VALUES_SIZE / 8, &|n| values(8, n), "values: too long"),
-        (limits::VALUES, &|n| values(n, 16), "values: too many items"),
+        (limits::VALUES_SIZE, values(r#""@""#), "values: too long"),
+        (limits::VALUES_SIZE / 8 - 1, values(each), "values: too long"),
+        (limits::VALUES, values(r#""%""#), "values: too many items"),
+        (limits::CLIENT_VALUE, client(r#""id":"c","value":"@""#), "client.value: too long"),
         (
             limits::CLIENT_VALUE,
-            &|n| client(&format!(r#""id":"b","value":"{}""#, of("c", n))),
-            "client.value: too long",
-        ),
-        (
-            limits::CLIENT_VALUE,
-            &|n| client(&format!(r#""id":"b","sha256":"{}","size":{n}"#, of("c", 64))),
+            client(&format!(r#""id":"c","sha256":"{digest}","size":$"#)),
             "client.size: out of range",
         ),
-        (
-            limits::ID,
-            &|n| client(&format!(r#""id":"{}","value":"c""#, of("c", n))),
-            "client.id: too long",
-        ),
-        (limits::METHOD, &|n| except("methods", &[of("A", n)]), "except.methods: too long"),
-        (
-            limits::EXCEPT,
-            &|n| except("methods", &numbers("A", n)),
-            "except.methods: too many items",
-        ),
-        (limits::EXCEPT, &|n| except("paths", &numbers("/", n)), "except.paths: too many items"),
-        (
-            limits::PATHS - 1,
-            &|n| except("paths", &[format!("/{}", of("a", n))]),
-            "except.paths: too long",
-        ),
-        (
-            limits::PATHS - 8,
-            &|n| except("paths", &["/abc/*".into(), format!("/{}", of("a", n + 1))]),
-            "except.paths: too long",
-        ),
-        (limits::BODY, &|n| deny(&format!(r#""body":"{}""#, of("a", n))), "deny.body: too long"),
-        (
-            limits::NAME,
-            &|n| deny(&format!(r#""details":"{}""#, of("a", n))),
-            "deny.details: too long",
-        ),
-        (
-            limits::NAME,
-            &|n| deny(&format!(r#""missing_details":"{}""#, of("a", n))),
-            "deny.missing_details: too long",
-        ),
-        (
-            limits::NAME,
-            &|n| deny(&format!(r#""headers":[["{}","b"]]"#, of("a", n))),
-            "deny.headers: too long",
-        ),
-        (
-            limits::HEADERS - 15,
-            &|n| deny(&format!(r#""headers":[["a","{}"]]"#, of("b", n))),
-            "deny.headers: too long",
-        ),
-    ];
-    for (size, make, reason) in cases {
-        let mut gate = Gate::new();
-        let (last, next) = (make(size), make(size + 1));
+        (limits::ID, client(r#""id":"@","value":"c""#), "client.id: too long"),
+        (limits::METHOD, except(r#""methods":["@"]"#), "except.methods: too long"),
+        (limits::EXCEPT, except(r#""methods":["%"]"#), "except.methods: too many items"),
+        (limits::EXCEPT, except(r#""paths":["/%"]"#), "except.paths: too many items"),
+        (limits::PATHS - 1, except(r#""paths":["/@"]"#), "except.paths: too long"),
+        (limits::PATHS - 7, except(r#""paths":["/abc/*","/@"]"#), "except.paths: too long"),
+        (limits::BODY, deny(r#""body":"@""#), "deny.body: too long"),
+        (limits::NAME, deny(r#""details":"@""#), "deny.details: too long"),
+        (limits::NAME, deny(r#""missing_details":"@""#), "deny.missing_details: too long"),
+        (limits::NAME, deny(r#""headers":[["@","b"]]"#), "deny.headers: too long"),
+        (limits::HEADERS - 15, deny(r#""headers":[["a","@"]]"#), "deny.headers: too long"),
+    ] {
+        let (mut gate, last, next) = (Gate::new(), sized(&text, size), sized(&text, size + 1));
         let read = |text: &str| Policy::of(serde_json::from_str::<Value>(text).unwrap());
         let policy = read(&last).unwrap_or_else(|error| panic!("{error}: {reason}"));
         assert_eq!(gate.take(&last), Ok(()), "{last}");
@@ -371,6 +338,13 @@ fn a_refusal_names_the_place_the_key_and_the_reason() {
     let deny = |deny: &str| format!(r#"{{"header":"a","values":["secret"],"deny":{deny}}}"#);
     let many: Vec<_> = (0..257).map(|n| format!("\"{n}\"")).collect();
     let many = format!(r#"{{"values":[{}]}}"#, many.join(","));
+    let both =
+        r#"{"header":"a","values":["b"],"client":[{"id":"a","value":"c"}],"deny":{"status":403}}"#;
+    let unnamed = r#"{"header":"a","values":["b"],"client_header":"c","deny":{"status":403}}"#;
+    let pairs = vec![r#"["link",""]"#; 746].join(",");
+    let pairs = deny(&format!(r#"{{"status":403,"headers":[{pairs}]}}"#));
+    let client =
+        |clients| format!(r#"{{"header":"a","client":[{clients}],"deny":{{"status":403}}}}"#);
     for (text, expected) in [
         ("", "0: policy: missing"),
         ("null", "0: policy: wrong type"),
@@ -398,6 +372,10 @@ fn a_refusal_names_the_place_the_key_and_the_reason() {
         (r#"{"values":[["secret"]]}"#, "11: values: wrong type"),
         (r#"{"values":["secret"],"client":[{"id":"a"}]}"#, "41: client.value: missing"),
         (&many, "1442: values: too many items"),
+        (&client(r#"{"id":"a","value":"b"},{"id":"b","value":"b"}"#), "93: client: duplicate"),
+        (both, "85: client: excluded by another key"),
+        (unnamed, "71: client_header: excluded by another key"),
+        (&pairs, "9013: deny.headers: too many items"),
         (&deny("{}"), "44: deny.status: missing"),
         (&deny("[403]"), "41: deny: wrong type"),
         (&deny(r#"{"status":403.5}"#), "55: deny.status: wrong type"),
