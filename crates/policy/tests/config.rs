@@ -365,6 +365,7 @@ fn a_refusal_names_the_place_the_key_and_the_reason() {
         (r#"{"secret":true,"secret":true}"#, "23: policy: duplicate"),
         (r#"{"s\u0065cret":true,"secret":true}"#, "28: policy: duplicate"),
         (r#"{"Header":"a"}"#, "9: policy: unknown key"),
+        (r#"{"policy":true}"#, "9: policy: unknown key"),
         (r#"{"header":["a"]}"#, "10: header: wrong type"),
         (r#"{"values":["secret",]}"#, "20: values: wrong type"),
         (r#"{"values":["secret" "b"]}"#, "20: values: invalid JSON"),
