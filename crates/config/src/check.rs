@@ -104,12 +104,12 @@ impl Store {
         self.fail_unless(holds, Reason::Character);
     }
 
-    /// Fails unless a path is plain, and what stands for all that begin so ends in `/` and has more.
+    /// Fails unless a path is plain, and what stands for all that begin so ends in `/`.
     fn check_path(&mut self, path: Text, ending: u8) {
         let start = (self.reader.draft + path.at()) as usize;
         let bytes = self.bytes.get(start..start + path.size() as usize).unwrap_or_default();
         let is_plain = plain(bytes) == bytes.len();
-        let holds = ending == WHOLE || self.byte(path.end() - 1) == b'/'.into() && path.size() > 1;
+        let holds = ending == WHOLE || self.byte(path.end() - 1) == b'/'.into();
         self.fail_unless(is_plain && holds, Reason::Character);
     }
 

@@ -251,4 +251,43 @@ mod tests {
             assert_eq!(store.sha256, [0; SCRATCH]);
         }
     }
+
+    fn configured(values: &[u32]) -> Box<Store> {
+        let values: std::vec::Vec<_> = values.iter().map(|n| std::format!("\"{n:08}\"")).collect();
+        let values = values.join(",");
+        let text = std::format!(r#"{{"header":"a","values":[{values}],"deny":{{"status":403}}}}"#);
+        let mut store = Box::new(Store::new());
+        assert!(store.begin(text.len() as u32));
+        let start = store.start() as usize;
+        store.bytes[start..start + text.len()].copy_from_slice(text.as_bytes());
+        store.take(1);
+        store
+    }
+
+    fn set_image(store: &mut Store, value: u32) {
+        header_gate_decision::write_image(
+            &mut store.image[..2],
+            std::format!("{value:08}").as_bytes(),
+        );
+    }
+
+    #[test]
+    fn as_many_keys_may_have_the_same_slot_as_are_compared() {
+        let mut store = configured(&[0]);
+        // 17 values have 256 slots, and 16 have 128.
+        let mut bucket = |&value: &u32| {
+            set_image(&mut store, value);
+            store.hash(0) >> 2 & 0xff == 7
+        };
+        let values: std::vec::Vec<_> = (0..100_000).filter(&mut bucket).take(17).collect();
+        let (most, all) = (&values[..16], &values[..]);
+        let mut store = configured(most);
+        assert_eq!(store.reader.reason, 0);
+        assert_eq!(store.field(0, field::PROBES), 4 * PROBES);
+        for value in all {
+            set_image(&mut store, *value);
+            assert_eq!(store.find(0) != 0, most.contains(value), "{value}");
+        }
+        assert_eq!(configured(all).reader.reason, Reason::Memory as u32);
+    }
 }

@@ -55,3 +55,27 @@ fn is_plain_escape(target: &[u8], at: usize) -> bool {
     let byte = digit(at + 1) << 4 | digit(at + 2);
     matches!(byte, b' '..=b'~') && !matches!(byte, b'.' | b'/' | b'\\' | b';' | b'?' | b'#' | b'%')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    const PLAIN: &str = "/ /a /a/ /a/b /a.b /.a /a/.b /a.. /a./b /- /_ /~ /0 /9 /z /A /Z /.- /._ /.~ /.0 /a:b /a+b /a@b \
+                         /! /a%20b /a%41 /a%7e /a%7E/ /a%2d /a%2D%5a";
+    const OTHER: &str = "a a/b * ? // /a// /a//b /. /.. /a/. /a/.. /./ /../a /.? /.: /..a /.%61 /%61 /a/%61 /% /a% /a%4 \
+                         /a%4g /a%g1 /a%2e /a%2E /a%2f /a%2F /a%5c /a%5C /a%3b /a%3B /a%3f /a%23 /a%25 /a%00 /a%1f /a%7f \
+                         /a%80 /a%ff /a%6/ /a%:0 /a%/0 /a%@0 /a%2` /a%G0 /a\\b /a;b /a\u{1f} /a\u{7f} /é /a\0 http://a/";
+
+    #[test]
+    fn a_plain_path_ends_before_its_query() {
+        for path in PLAIN.split(' ') {
+            for rest in ["", "?", "#", "?/../%", "#;"] {
+                let target = [path, rest].concat();
+                assert_eq!(plain(target.as_bytes()), path.len(), "{target}");
+            }
+        }
+        for target in OTHER.split(' ').chain(["", "/a b", "/ "]) {
+            assert_eq!(plain(target.as_bytes()), 0, "{target}");
+        }
+    }
+}
