@@ -1,5 +1,5 @@
 //! JSON (RFC 8259), token by token. A string is decoded where it stands: what it means is never longer than how it is
-//! written. What was read is cleared: of a configuration there is only left what strings mean.
+//! written. What was read is cleared, but for blanks and truths: of strings there is only left what they mean.
 //!
 //! An error is kept, and puts the reader to the end of the text, where every token is missing: so a step needs no result,
 //! and every loop ends.
