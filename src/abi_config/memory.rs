@@ -27,26 +27,26 @@ pub enum Asked {
 }
 
 /// The requests whose root context is remembered: hosts call for a request's headers soon after they created it.
-pub const CONTEXTS: usize = 1024;
+const CONTEXTS: usize = 1024;
 
 /// The whole memory of the module. Small things first: their addresses take fewer bytes.
 #[repr(C)]
 pub struct Memory {
     pub asked: Cell<Asked>,
     /// The size of the text that was lent, or 0.
-    pub lent: Cell<usize>,
+    lent: Cell<usize>,
     /// The longest text that is lent, and where: 0 for a text of a request, or the place of a configuration.
-    pub room: Cell<usize>,
-    pub start: Cell<usize>,
+    room: Cell<usize>,
+    start: Cell<usize>,
     /// Where the policy of the request begins.
     pub base: Cell<u32>,
     /// The host writes an address and a size here.
     pub data: Cell<usize>,
     pub size: Cell<usize>,
     pub metrics: [Cell<u32>; COUNTERS],
-    pub store: UnsafeCell<Store>,
+    store: UnsafeCell<Store>,
     /// Requests and their root contexts.
-    pub contexts: [Cell<[u32; 2]>; CONTEXTS],
+    contexts: [Cell<[u32; 2]>; CONTEXTS],
 }
 
 // SAFETY: a WebAssembly instance without shared memory runs on one thread at a time, and this module
@@ -96,7 +96,7 @@ pub fn text() -> *mut u8 {
 }
 
 /// Where a text is lent now. A configuration begins before the end of the policies' bytes.
-pub fn room() -> *mut u8 {
+fn room() -> *mut u8 {
     text().wrapping_add(MEMORY.start.get() % BYTES)
 }
 

@@ -76,9 +76,6 @@ impl Store {
         if kind == TOKEN {
             may_repeat = self.check_name(text, number);
         }
-        if text.size() > 0 {
-            self.set_bit(32 * field::FULL + number);
-        }
         if may_repeat && self.get(field::LAST) == GRPC_STATUS {
             self.check_grpc_status(text);
         }
@@ -131,7 +128,7 @@ impl Store {
             }
         };
         self.fail_unless(!is_owned, Reason::Owned);
-        self.set_bit(32 * (field::PLACES + number) + (field.0 & 31));
+        self.set_bit(field::named(number, field.0));
         self.set(field::LAST, field.0);
         may_repeat(field) && !is_method
     }

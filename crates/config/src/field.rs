@@ -36,13 +36,41 @@ pub(crate) const HASHED: u32 = 37;
 pub(crate) const PATHS_SIZE: u32 = 38;
 /// The last name, by its place among the fields.
 pub(crate) const LAST: u32 = 39;
-/// A bit for each element that was read, for each text that is not empty, and for more that rules ask for.
+/// A bit for each element that was read, and for more that rules ask for.
 pub(crate) const SEEN: u32 = 40;
-pub(crate) const FULL: u32 = 41;
-pub(crate) const MORE: u32 = 42;
+const MORE: u32 = 41;
 /// For each element, how many texts of it there are, and a bit for each place that a name has.
 pub(crate) const COUNTS: u32 = 48;
-pub(crate) const PLACES: u32 = 80;
+const PLACES: u32 = 80;
 /// A bit for each size that an accepted value has.
 pub(crate) const SIZES: u32 = 112;
 pub(crate) const END: u32 = SIZES + (crate::limits::VALUES_SIZE as u32 / 32 + 1);
+
+// Bits are counted from the first field on.
+
+/// The bit for an element that was read.
+pub(crate) const fn seen(number: u32) -> u32 {
+    32 * SEEN + number
+}
+
+/// The bit for an element that is true.
+pub(crate) const fn truth(number: u32) -> u32 {
+    32 * number
+}
+
+/// The bit for a name at this place of `fields.rs`, among the elements of this number.
+pub(crate) const fn named(number: u32, place: u32) -> u32 {
+    32 * (PLACES + number) + place % 32
+}
+
+/// The bit for the size of an accepted value.
+pub(crate) const fn sized(size: u32) -> u32 {
+    32 * SIZES + size
+}
+
+/// The header names the client, too.
+pub(crate) const SAME_NAME: u32 = 32 * MORE;
+/// The status is one without a body.
+pub(crate) const BODILESS: u32 = 32 * MORE + 1;
+/// There is a body.
+pub(crate) const HAS_BODY: u32 = 32 * MORE + 2;

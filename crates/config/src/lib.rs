@@ -3,7 +3,7 @@
 //!
 //! [`Store::take`] reads a configuration where the host has written it, behind the policies, and keeps it there: the texts
 //! of a policy are those that it was read from. The reader decodes them in place, clears what stands between them, and
-//! notes what it finds in the fields of a draft (`json.rs`, `read.rs`, `check.rs`). Then lists and the keys of values are
+//! notes what it finds in the fields of a draft (`json.rs`, `read.rs`, `check.rs`, `rules.rs`). Then lists and the keys of values are
 //! written behind the text, and the values are cleared (`make.rs`). Only when both have succeeded, the store has the policy: a
 //! refused configuration changes nothing.
 //!
@@ -31,6 +31,7 @@ pub mod limits;
 mod make;
 mod read;
 mod reason;
+mod rules;
 mod store;
 mod text;
 

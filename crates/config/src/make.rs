@@ -161,7 +161,7 @@ impl Store {
     fn accept_size(&mut self, size: u32) {
         // Size 0 is that of none.
         if size > 0 {
-            self.set_bit(32 * field::SIZES + size);
+            self.set_bit(field::sized(size));
         }
     }
 

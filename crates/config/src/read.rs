@@ -3,86 +3,17 @@
 //! A policy is a tree of fixed depth. What the reader is in is one number: each object or list is an element, and its
 //! owner is known.
 
-use crate::fields::{CONTENT_TYPE, GRPC_STATUS, HOST, OPTIONS};
+use crate::field::{self, seen};
 use crate::keys::{
-    BODY, CLIENT, CLIENT_HEADER, CONTENT, ELEMENTS, HEADER, HEADERS, ID, LIST, METHOD, METHODS,
-    NAME, NUMBER, OWN_CLIENT, OWN_VALUE, PAIR, PREFLIGHT, REMOVE, ROOT, SHA256, SIZE, STATUS,
-    TABLE, TRUTH, VALUE, VALUES,
+    CONTENT, ELEMENTS, ID, LIST, NAME, NUMBER, OWN_CLIENT, OWN_VALUE, PAIR, ROOT, SHA256, SIZE,
+    TABLE, TRUTH, VALUE,
 };
 use crate::reason::{Reason, owner};
 use crate::store::Store;
 use crate::text::Text;
-use crate::{field, keys};
 
 /// An item whose value is that of a digest: its text has another bit.
 pub(crate) const IS_DIGEST: u32 = 1 << 31;
-
-/// What must not be: two things at once, or one of them without the other. Each is a bit of the draft, and the key is the
-/// one that is wrong.
-static RULES: [u32; 16] = [
-    // Of each client.
-    missing(seen(ID), seen(ID), ID),
-    missing(seen(VALUE), seen(SHA256), VALUE),
-    conflict(seen(VALUE), seen(SHA256), VALUE),
-    conflict(seen(VALUE), seen(SIZE), VALUE),
-    // Of the policy.
-    missing(seen(HEADER), seen(HEADER), HEADER),
-    missing(seen(STATUS), seen(STATUS), STATUS),
-    missing(seen(OWN_VALUE), seen(OWN_CLIENT), VALUES),
-    conflict(seen(OWN_VALUE), seen(OWN_CLIENT), CLIENT),
-    without(seen(CLIENT_HEADER), seen(OWN_CLIENT), CLIENT_HEADER),
-    conflict(seen(CLIENT_HEADER), named(CLIENT_HEADER, HOST), CLIENT_HEADER),
-    conflict(seen(CLIENT_HEADER), SAME_NAME, CLIENT_HEADER),
-    conflict(truth(REMOVE), named(HEADER, HOST), REMOVE),
-    conflict(truth(PREFLIGHT), named(METHOD, OPTIONS), METHODS),
-    conflict(full(BODY), BODILESS, BODY),
-    without(named(NAME, CONTENT_TYPE), full(BODY), HEADERS),
-    conflict(seen(keys::GRPC_STATUS), named(NAME, GRPC_STATUS), keys::GRPC_STATUS),
-];
-
-/// The first rules are those of a client.
-const CLIENT_RULES: usize = 4;
-
-/// A bit of the draft, by its place.
-const BIT: u32 = 0xfff;
-
-const fn conflict(a: u32, b: u32, key: u32) -> u32 {
-    a | b << 12 | key << 24
-}
-
-/// One without another.
-const fn without(a: u32, b: u32, key: u32) -> u32 {
-    conflict(a, b, key) | 1 << 30
-}
-
-/// Neither.
-const fn missing(a: u32, b: u32, key: u32) -> u32 {
-    without(a, b, key) | 1 << 29
-}
-
-/// There is such an element.
-const fn seen(number: u32) -> u32 {
-    32 * field::SEEN + number
-}
-
-/// It is a text, and not empty.
-const fn full(number: u32) -> u32 {
-    32 * field::FULL + number
-}
-
-/// It is true.
-const fn truth(number: u32) -> u32 {
-    32 * number
-}
-
-/// A name among the elements of this number is the one of this place.
-const fn named(number: u32, place: u32) -> u32 {
-    32 * (field::PLACES + number) + place % 32
-}
-
-/// The header names the client, too; the status is one without a body.
-const SAME_NAME: u32 = 32 * field::MORE;
-const BODILESS: u32 = 32 * field::MORE + 1;
 
 impl Store {
     /// Reads a whole configuration.
@@ -164,13 +95,13 @@ impl Store {
 
     /// Keeps a client, and forgets what it had.
     fn end_client(&mut self) {
-        self.hold_rules(0, CLIENT_RULES);
+        self.hold_client_rules();
         // Of a value and a digest one is 0, and so is the size of a digest that has none.
         let size = Text::new(0, self.get(SIZE)).0;
         let value = self.get(VALUE) + self.get(SHA256) + size;
         self.add_item(value, self.get(ID));
-        let seen = self.get(field::SEEN);
-        self.set(field::SEEN, seen & !(1 << ID | 1 << VALUE | 1 << SHA256 | 1 << SIZE));
+        let read = self.get(field::SEEN);
+        self.set(field::SEEN, read & !(1 << ID | 1 << VALUE | 1 << SHA256 | 1 << SIZE));
         self.set(VALUE, 0);
         self.set(SHA256, 0);
         self.set(SIZE, 0);
@@ -182,41 +113,5 @@ impl Store {
         let place = self.reader.items as usize % self.items.len();
         self.items[place] = u64::from(id) << 32 | u64::from(value);
         self.reader.items += 1;
-    }
-
-    /// Checks what concerns more than one key.
-    fn relations(&mut self) {
-        self.blanks();
-        let is_end = self.reader.at == self.reader.end;
-        self.fail_unless(is_end, Reason::Syntax);
-        if self.is_same(Text(self.get(HEADER)), Text(self.get(CLIENT_HEADER)), false) {
-            self.set_bit(SAME_NAME);
-        }
-        if matches!(self.get(STATUS), 204 | 205 | 304) {
-            self.set_bit(BODILESS);
-        }
-        self.hold_rules(CLIENT_RULES, RULES.len());
-    }
-
-    /// Fails where a rule does not hold.
-    #[inline(never)]
-    fn hold_rules(&mut self, mut from: usize, to: usize) {
-        while from < to {
-            let rule = RULES[from % RULES.len()];
-            let is_broken = self.has_bit(rule & BIT) ^ rule >> 29;
-            let is_broken = is_broken & (self.has_bit(rule >> 12 & BIT) ^ rule >> 30);
-            let reason = if rule >> 29 & 1 == 0 { Reason::Conflict } else { Reason::Missing };
-            self.relate(is_broken & 1 == 0, rule >> 24 & 31, reason);
-            from += 1;
-        }
-    }
-
-    /// Fails with a key unless this holds.
-    #[inline(never)]
-    pub(crate) fn relate(&mut self, holds: bool, key: u32, reason: Reason) {
-        if self.reader.reason == 0 {
-            self.reader.key = key;
-        }
-        self.fail_unless(holds, reason);
     }
 }
