@@ -1,5 +1,5 @@
-//! The reader of configurations, compared with the reader of files. `tests/readers.rs` does the same with the finished
-//! module.
+//! The reader of configurations, compared with the reader of files. `tests/readers.rs` compares what the finished module
+//! decides.
 
 use std::path::Path;
 
@@ -15,17 +15,13 @@ mod gate;
 /// Checks that a gate holds what a policy says.
 fn holds(gate: &mut Gate, root: u32, policy: &Policy) {
     let (base, deny) = (gate.0.base(root), &policy.deny);
-    let mut headers = (deny.headers.len() as u32).to_le_bytes().to_vec();
-    let all = deny.headers.iter().flat_map(|(name, value)| [name, value]);
-    headers.extend(all.clone().flat_map(|text| (text.len() as u32).to_le_bytes()));
-    headers.extend(all.flat_map(|text| text.bytes().chain([0])));
     for (text, expected) in [
         (field::HEADER, policy.header.as_bytes()),
         (field::CLIENT_HEADER, policy.client_header.as_deref().unwrap_or_default().as_bytes()),
         (field::BODY, deny.body.as_bytes()),
         (field::DETAILS, deny.details.as_bytes()),
         (field::MISSING_DETAILS, deny.missing_details.as_deref().unwrap_or_default().as_bytes()),
-        (field::HEADERS, &headers),
+        (field::HEADERS, &policy.serialized_headers()),
     ] {
         assert_eq!(gate.text(root, text), expected, "{text}: {policy:?}");
     }
